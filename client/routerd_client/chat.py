@@ -1,0 +1,192 @@
+"""The one canonical chat: the form every front translates to and every backend translates from.
+
+The shapes follow OpenAI's chat messages, so that the commonest front is nearly a pass-through.
+Everywhere, ``None``, ``""`` and ``[]`` mean "no opinion"; ``0`` and ``False`` are values.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Any, Literal
+
+from msgspec import Struct
+
+
+class Priority(Enum):
+    """Who waits for whom in the admission queue."""
+
+    INTERACTIVE = "interactive"
+    NORMAL = "normal"
+    BACKGROUND = "background"
+
+
+class FinishReason(Enum):
+    """Why an answer ended. Members a newer daemon adds arrive as ``UNKNOWN``."""
+
+    STOP = "stop"
+    LENGTH = "length"
+    TOOL_CALLS = "tool_calls"
+    CONTENT_FILTER = "content_filter"
+    UNKNOWN = "unknown"
+
+    @classmethod
+    def _missing_(cls, value: object) -> FinishReason:
+        return cls.UNKNOWN
+
+
+class ImageURL(Struct, frozen=True, omit_defaults=True):
+    """Where an image is: an ``https:`` or a ``data:`` URL."""
+
+    url: str
+    detail: str | None = None
+
+
+class TextPart(Struct, frozen=True, tag="text"):
+    text: str
+
+
+class ImagePart(Struct, frozen=True, tag="image_url"):
+    image_url: ImageURL
+
+
+Part = TextPart | ImagePart
+
+
+class Function(Struct, frozen=True, omit_defaults=True):
+    """The call itself. ``arguments`` is JSON text, as the model wrote it."""
+
+    name: str = ""
+    arguments: str = ""
+
+
+class ToolCall(Struct, frozen=True, omit_defaults=True):
+    """One call of a tool, whole. In a `Delta` the calls of one answer are numbered by ``index``."""
+
+    id: str
+    function: Function
+    type: Literal["function"] = "function"
+    index: int = 0
+
+
+class Message(Struct, frozen=True, omit_defaults=True):
+    """One message of a conversation.
+
+    ``content`` is text or parts; ``None`` where an assistant only calls tools. ``reasoning`` is a
+    model's own thinking, kept apart from its answer. ``refusal`` is a provider's typed refusal.
+    """
+
+    role: Literal["system", "developer", "user", "assistant", "tool"]
+    content: str | list[Part] | None = None
+    name: str | None = None
+    tool_calls: list[ToolCall] = []
+    tool_call_id: str | None = None
+    reasoning: str | None = None
+    refusal: str | None = None
+
+    @property
+    def text(self) -> str:
+        """All text of the message, its text parts joined; images leave nothing."""
+        if isinstance(self.content, str):
+            return self.content
+        return "".join(p.text for p in self.content or () if isinstance(p, TextPart))
+
+
+class FunctionSpec(Struct, frozen=True, omit_defaults=True):
+    """What a tool is; ``parameters`` is a JSON schema."""
+
+    name: str
+    description: str = ""
+    parameters: dict[str, Any] | None = None
+    strict: bool | None = None
+
+
+class Tool(Struct, frozen=True):
+    function: FunctionSpec
+    type: Literal["function"] = "function"
+
+
+class NamedTool(Struct, frozen=True):
+    """A ``tool_choice`` that names the one tool to call."""
+
+    function: Function
+    type: Literal["function"] = "function"
+
+
+class ResponseFormat(Struct, frozen=True, omit_defaults=True):
+    """``text``, ``json_object``, or ``json_schema`` with OpenAI's ``{name, schema, strict}``."""
+
+    type: Literal["text", "json_object", "json_schema"] = "text"
+    json_schema: dict[str, Any] | None = None
+
+
+class Sampling(Struct, frozen=True, omit_defaults=True):
+    """How tokens are drawn. ``None`` leaves a choice to the route, then to the backend."""
+
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    min_p: float | None = None
+    repetition_penalty: float | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    xtc_probability: float | None = None
+    xtc_threshold: float | None = None
+    logit_bias: dict[int, float] = {}
+    seed: int | None = None
+
+
+class ChatRequest(Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """Everything a caller can say about one request.
+
+    ``model`` is an endpoint, a backend, or ``""`` to go through the routes. ``context`` says who
+    asks, from where and for what, in an open vocabulary. ``deadline_s`` bounds every wait of the
+    request, in seconds from its arrival. ``local_only`` never leaves the machine. ``extra`` keeps
+    fields a front did not know, for backends of the same format.
+    """
+
+    messages: list[Message]
+    model: str = ""
+    tools: list[Tool] = []
+    tool_choice: Literal["auto", "none", "required"] | NamedTool | None = None
+    parallel_tool_calls: bool | None = None
+    response_format: ResponseFormat | None = None
+    sampling: Sampling = Sampling()
+    stop: list[str] = []
+    max_tokens: int | None = None
+    logprobs: bool = False
+    top_logprobs: int = 0
+    reasoning_effort: str | None = None
+    template_args: dict[str, Any] = {}
+    context: dict[str, str] = {}
+    session: str = ""
+    priority: Priority | None = None
+    deadline_s: float | None = None
+    local_only: bool | None = None
+    stream: bool = False
+    extra: dict[str, Any] = {}
+
+
+class TopLogprob(Struct, frozen=True):
+    token: str
+    logprob: float
+
+
+class TokenLogprob(Struct, frozen=True, omit_defaults=True):
+    """One token of the answer, its natural-log probability, and the likeliest others."""
+
+    token: str
+    logprob: float
+    top: list[TopLogprob] = []
+
+
+class Usage(Struct, frozen=True, omit_defaults=True):
+    """Tokens of one answer. ``cached_tokens`` are those of the prompt that were not computed again."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cached_tokens: int = 0
+    reasoning_tokens: int = 0
+
+    @property
+    def total_tokens(self) -> int:
+        return self.prompt_tokens + self.completion_tokens

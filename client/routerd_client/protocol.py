@@ -1,0 +1,347 @@
+"""The protocol between clients and the daemon: requests one way, events the other.
+
+Every request carries an ``id`` the client chooses, unique among its open requests on a connection;
+every event carries the id it answers. A request ends with exactly one terminal event: `Done`,
+`Error`, or the result named after it. docs/protocol.md has the frames and the compatibility rules.
+
+Within major version ``PROTOCOL`` fields are only ever added, with defaults; unknown fields are
+ignored, unknown events are dropped by clients, unknown requests get a typed `Error`.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Any, Literal
+
+import msgspec
+from msgspec import Struct
+
+from .chat import ChatRequest, FinishReason, Message, TokenLogprob, ToolCall, Usage
+from .records import Attempt, BackendStatus, ConfigError, Decision, ModelStatus, Plan
+
+PROTOCOL = 1
+
+
+class ErrorCode(Enum):
+    """What went wrong, as far as a caller can act on it. A closed set; newer codes arrive as ``UNKNOWN``."""
+
+    BAD_REQUEST = "bad_request"  # the request itself is wrong; sending it again cannot help
+    UNKNOWN_REQUEST = "unknown_request"  # this daemon does not know that kind of request
+    VERSION_MISMATCH = "version_mismatch"
+    NOT_FOUND = "not_found"  # no such model, backend or endpoint
+    CONTEXT_OVERFLOW = "context_overflow"  # no candidate's context window holds the prompt
+    UNAVAILABLE = "unavailable"  # no candidate could answer now
+    INTERRUPTED = "interrupted"  # the answer broke off after some of it had been sent
+    DEADLINE = "deadline"
+    CANCELLED = "cancelled"
+    OVERLOADED = "overloaded"
+    BUDGET = "budget"
+    CONTENT_FILTERED = "content_filtered"
+    BUSY = "busy"  # refused because the thing is in use (unloading a model that answers)
+    CONFIG = "config"
+    SHUTTING_DOWN = "shutting_down"
+    INTERNAL = "internal"
+    UNKNOWN = "unknown"
+
+    @classmethod
+    def _missing_(cls, value: object) -> ErrorCode:
+        return cls.UNKNOWN
+
+
+# Requests
+
+
+class Hello(Struct, frozen=True, kw_only=True, tag="hello"):
+    """Names the client and its protocol. Optional; a daemon of another major version answers `Error`."""
+
+    id: int
+    protocol: int = PROTOCOL
+    client: str = ""
+    version: str = ""
+
+
+class Chat(Struct, frozen=True, kw_only=True, tag="chat"):
+    """Ask for an answer: `Routed`, then `Progress` and `Delta` as they come, then `Done` or `Error`."""
+
+    id: int
+    chat: ChatRequest
+
+
+class Route(Struct, frozen=True, kw_only=True, tag="route"):
+    """Decide only, with the trace; no inference and nothing recorded. Answered by `RouteResult`."""
+
+    id: int
+    chat: ChatRequest
+    trace: bool = False
+
+
+class Cancel(Struct, frozen=True, kw_only=True, tag="cancel"):
+    """Stop the open request ``target`` of this connection; it ends with `Error` code ``cancelled``.
+
+    Has no answer of its own; cancelling what has ended does nothing.
+    """
+
+    id: int
+    target: int
+
+
+class Status(Struct, frozen=True, kw_only=True, tag="status"):
+    """Answered by `StatusResult`."""
+
+    id: int
+
+
+class Reload(Struct, frozen=True, kw_only=True, tag="reload"):
+    """Read routes.yaml again. Answered by `ReloadResult`, also when the file is wrong."""
+
+    id: int
+
+
+class Check(Struct, frozen=True, kw_only=True, tag="check"):
+    """Validate a configuration without using it: ``text``, or the daemon's own file where it is None."""
+
+    id: int
+    text: str | None = None
+    file: str = "routes.yaml"
+
+
+class Models(Struct, frozen=True, kw_only=True, tag="models"):
+    """List the owned model processes, or act on one first. Answered by `ModelsResult` or `Error`.
+
+    ``load`` answers when the model is ready; ``unload`` refuses a busy one unless ``force``.
+    """
+
+    id: int
+    action: Literal["list", "load", "unload"] = "list"
+    backend: str = ""
+    force: bool = False
+
+
+class Watch(Struct, frozen=True, kw_only=True, tag="watch"):
+    """Subscribe to `Notice` events until a `Cancel`; ends with `Error` code ``cancelled``.
+
+    ``topics``: any of ``status`` (residency, breaker and generation changes) and ``decision`` (one
+    a chat); empty means all. A subscriber that does not read loses notices, never slows others:
+    the next one it gets says how many in ``missed``.
+    """
+
+    id: int
+    topics: list[str] = []
+
+
+Request = Hello | Chat | Route | Cancel | Status | Reload | Check | Models | Watch
+
+
+# Events
+
+
+class Welcome(Struct, frozen=True, kw_only=True, tag="welcome"):
+    """The answer to `Hello`."""
+
+    id: int
+    protocol: int
+    version: str
+    pid: int
+
+
+class Routed(Struct, frozen=True, kw_only=True, tag="routed", omit_defaults=True):
+    """Which backend attempt ``attempt`` (from 1) goes to, and why; sent before its first token."""
+
+    id: int
+    attempt: int
+    request_id: str
+    backend: str
+    model: str
+    endpoint: str
+    route: str = ""
+    reasons: list[str] = []
+
+
+class Progress(Struct, frozen=True, kw_only=True, tag="progress", omit_defaults=True):
+    """What is being waited for. ``fraction`` is 0..1 where known; ``position`` is the place in a queue."""
+
+    id: int
+    attempt: int
+    phase: Literal["queued", "loading", "prefill", "downloading"]
+    fraction: float | None = None
+    position: int | None = None
+
+
+class Delta(Struct, frozen=True, kw_only=True, tag="delta", omit_defaults=True):
+    """The next piece of attempt ``attempt``'s answer."""
+
+    id: int
+    attempt: int
+    text: str = ""
+    reasoning: str = ""
+    tool_calls: list[ToolCall] = []
+    logprobs: list[TokenLogprob] = []
+
+
+class Retracted(Struct, frozen=True, kw_only=True, tag="retracted", omit_defaults=True):
+    """Drop what came of attempt ``attempt``: the answer starts again on the next candidate."""
+
+    id: int
+    attempt: int
+    reason: str = ""
+
+
+class Done(Struct, frozen=True, kw_only=True, tag="done", omit_defaults=True):
+    """The answer is whole. ``message`` is the whole of it where the request was not streamed.
+
+    ``attempt`` is the one that answered; ``cost_microusd`` is in millionths of a dollar.
+    ``tokens_per_second`` counts decoding only; ``ttft_s`` runs from the request's arrival.
+    """
+
+    id: int
+    attempt: int
+    request_id: str
+    backend: str
+    model: str
+    endpoint: str
+    finish_reason: FinishReason
+    route: str = ""
+    usage: Usage = Usage()
+    message: Message | None = None
+    logprobs: list[TokenLogprob] = []
+    cost_microusd: int = 0
+    ttft_s: float | None = None
+    tokens_per_second: float | None = None
+    attempts: list[Attempt] = []
+
+
+class Error(Struct, frozen=True, kw_only=True, tag="error", omit_defaults=True):
+    """A request failed. ``retryable`` says whether the same request may succeed later, ``retry_after``
+    (seconds) when; ``hint`` says what to do next. ``id`` is -1 where the request's id was unreadable.
+    """
+
+    id: int
+    code: ErrorCode
+    message: str
+    hint: str = ""
+    retryable: bool = False
+    retry_after: float | None = None
+    request_id: str = ""
+    attempts: list[Attempt] = []
+
+
+class RouteResult(Struct, frozen=True, kw_only=True, tag="route_result"):
+    id: int
+    decision: Decision
+
+
+class StatusResult(Struct, frozen=True, kw_only=True, tag="status_result", omit_defaults=True):
+    """``config_errors`` are those of the newest file, where it was refused; the generation before it runs on.
+
+    ``requests`` counts chats since the start by how they ended: ``open``, ``ok``, ``failed``, ``cancelled``.
+    """
+
+    id: int
+    version: str
+    protocol: int
+    pid: int
+    uptime_s: float
+    generation: int
+    config: str
+    socket: str
+    state_dir: str
+    log_file: str
+    default: str
+    backends: list[BackendStatus]
+    models: list[ModelStatus]
+    endpoints: list[str]
+    routes: int
+    requests: dict[str, int]
+    config_errors: list[ConfigError] = []
+    last_reload: Plan | None = None
+    connections: int = 0
+
+
+class ReloadResult(Struct, frozen=True, kw_only=True, tag="reload_result", omit_defaults=True):
+    """Three outcomes: ``errors`` (nothing changed), ``changed`` false (same content), or the ``plan`` in force."""
+
+    id: int
+    generation: int
+    changed: bool = False
+    plan: Plan | None = None
+    errors: list[ConfigError] = []
+
+
+class CheckResult(Struct, frozen=True, kw_only=True, tag="check_result", omit_defaults=True):
+    id: int
+    errors: list[ConfigError] = []
+    warnings: list[ConfigError] = []
+
+
+class ModelsResult(Struct, frozen=True, kw_only=True, tag="models_result"):
+    id: int
+    models: list[ModelStatus]
+
+
+class Notice(Struct, frozen=True, kw_only=True, tag="notice", omit_defaults=True):
+    """One thing that happened. ``data`` depends on ``topic`` and ``kind``; ``missed`` notices were dropped before it."""
+
+    id: int
+    topic: str
+    kind: str
+    data: dict[str, Any]
+    missed: int = 0
+
+
+Event = (
+    Welcome
+    | Routed
+    | Progress
+    | Delta
+    | Retracted
+    | Done
+    | Error
+    | RouteResult
+    | StatusResult
+    | ReloadResult
+    | CheckResult
+    | ModelsResult
+    | Notice
+)
+
+Result = Welcome | RouteResult | StatusResult | ReloadResult | CheckResult | ModelsResult
+
+TERMINAL = (Done, Error, Welcome, RouteResult, StatusResult, ReloadResult, CheckResult, ModelsResult)
+
+encoder = msgspec.msgpack.Encoder()
+json_encoder = msgspec.json.Encoder()
+request_decoder: msgspec.msgpack.Decoder[Request] = msgspec.msgpack.Decoder(Request)
+json_request_decoder: msgspec.json.Decoder[Request] = msgspec.json.Decoder(Request)
+event_decoder: msgspec.msgpack.Decoder[Event] = msgspec.msgpack.Decoder(Event)
+json_event_decoder: msgspec.json.Decoder[Event] = msgspec.json.Decoder(Event)
+
+
+class Peek(Struct):
+    """The two fields every message has, read where the rest does not decode."""
+
+    type: str = ""
+    id: int = -1
+
+
+peek_decoder: msgspec.msgpack.Decoder[Peek] = msgspec.msgpack.Decoder(Peek)
+json_peek_decoder: msgspec.json.Decoder[Peek] = msgspec.json.Decoder(Peek)
+
+
+def decode_event(frame: bytes | bytearray | memoryview) -> Event | None:
+    """Decode one event; ``None`` for an event tag this client does not know.
+
+    Raises ``msgspec.DecodeError`` for bytes that are not MessagePack and
+    ``msgspec.ValidationError`` for a known event of the wrong shape.
+    """
+    try:
+        return event_decoder.decode(frame)
+    except msgspec.ValidationError:
+        if peek_decoder.decode(frame).type not in _EVENT_TAGS:
+            return None
+        raise
+
+
+_EVENT_TAGS = frozenset(
+    str(t.__struct_config__.tag)
+    for t in (*TERMINAL, Routed, Progress, Delta, Retracted, Notice)
+)

@@ -1,0 +1,193 @@
+"""What the daemon records and reports: failures, decisions, attempts, the state of its backends."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from msgspec import Struct
+
+
+class FailureKind(Enum):
+    """How an attempt can fail: a closed set, one rule each (see docs/faults.md).
+
+    Kinds that a newer daemon adds arrive as ``UNKNOWN``.
+    """
+
+    CONNECT_FAILED = "connect_failed"
+    TIMEOUT_CONNECT = "timeout_connect"
+    TIMEOUT_FIRST_TOKEN = "timeout_first_token"  # noqa: S105 - a failure's name, no password
+    STALLED = "stalled"
+    CUT = "cut"
+    MALFORMED = "malformed"
+    RATE_LIMITED = "rate_limited"
+    OVERLOADED = "overloaded"
+    SERVER_ERROR = "server_error"
+    AUTH_FAILED = "auth_failed"
+    NOT_FOUND = "not_found"
+    CONTEXT_OVERFLOW = "context_overflow"
+    CONTENT_FILTERED = "content_filtered"
+    BAD_REQUEST = "bad_request"
+    REFUSAL = "refusal"
+    EMPTY = "empty"
+    DEGENERATE = "degenerate"
+    SPAWN_FAILED = "spawn_failed"
+    LOAD_FAILED = "load_failed"
+    OOM_KILLED = "oom_killed"
+    WORKER_DIED = "worker_died"
+    QUEUE_TIMEOUT = "queue_timeout"
+    BUDGET_DENIED = "budget_denied"
+    QUOTA_SPENT = "quota_spent"
+    CANCELLED = "cancelled"
+    DEADLINE = "deadline"
+    UNKNOWN = "unknown"
+
+    @classmethod
+    def _missing_(cls, value: object) -> FailureKind:
+        return cls.UNKNOWN
+
+
+class Outcome(Enum):
+    """How an attempt ended."""
+
+    OK = "ok"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    UNKNOWN = "unknown"
+
+    @classmethod
+    def _missing_(cls, value: object) -> Outcome:
+        return cls.UNKNOWN
+
+
+class Residency(Enum):
+    """What a model process is."""
+
+    STOPPED = "stopped"
+    LOADING = "loading"
+    READY = "ready"
+    DRAINING = "draining"
+    STOPPING = "stopping"
+    BACKOFF = "backoff"
+    FAILED = "failed"
+    UNKNOWN = "unknown"
+
+    @classmethod
+    def _missing_(cls, value: object) -> Residency:
+        return cls.UNKNOWN
+
+
+class BreakerState(Enum):
+    CLOSED = "closed"
+    OPEN = "open"
+    HALF_OPEN = "half_open"
+    UNKNOWN = "unknown"
+
+    @classmethod
+    def _missing_(cls, value: object) -> BreakerState:
+        return cls.UNKNOWN
+
+
+class Candidate(Struct, frozen=True):
+    """A backend that may answer, and why it stands where it stands."""
+
+    backend: str
+    reasons: list[str] = []
+
+
+class Skipped(Struct, frozen=True):
+    """A backend that may not answer now, and the reason."""
+
+    backend: str
+    reason: str
+
+
+class Decision(Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """Who may answer one request, in which order, and why. Pure data, made before any inference.
+
+    ``route`` is the matched route's name, ``""`` where none matched or a model was named. ``trace``
+    is filled only where somebody reads it (Route, explain).
+    """
+
+    route: str
+    endpoint: str
+    candidates: list[Candidate]
+    skipped: list[Skipped] = []
+    overrides: dict[str, str] = {}
+    trace: list[str] = []
+    generation: int = 0
+
+
+class Attempt(Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """One try on one backend. Times are seconds; ``ttft_s`` is the time to its first token."""
+
+    number: int
+    backend: str
+    outcome: Outcome
+    failure: FailureKind | None = None
+    message: str = ""
+    ttft_s: float | None = None
+    total_s: float = 0.0
+
+
+class BackendStatus(Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """One backend as the daemon sees it. Rates and latencies cover the backend's window.
+
+    ``retry_in_s`` is how long it still cools down (0 where it does not).
+    """
+
+    name: str
+    kind: str
+    model: str
+    breaker: BreakerState = BreakerState.CLOSED
+    retry_in_s: float = 0.0
+    last_failure: FailureKind | None = None
+    last_error: str = ""
+    requests: int = 0
+    failures: int = 0
+    success_rate: float | None = None
+    ttft_p50_s: float | None = None
+    ttft_p95_s: float | None = None
+    in_flight: int = 0
+
+
+class ModelStatus(Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """One owned model process. Bytes for memory; seconds for the rest.
+
+    ``idle_unload_s`` is what is left of keep_alive, ``None`` where nothing counts down.
+    """
+
+    backend: str
+    model: str
+    residency: Residency
+    pid: int | None = None
+    in_flight: int = 0
+    context: int | None = None
+    load_s: float | None = None
+    idle_unload_s: float | None = None
+    memory_bytes: int | None = None
+    restarts: int = 0
+    error: str = ""
+
+
+class ConfigError(Struct, frozen=True, omit_defaults=True):
+    """One mistake in a configuration. Lines and columns count from 1; 0 means the file as a whole."""
+
+    file: str
+    line: int
+    column: int
+    message: str
+    hint: str = ""
+
+    def __str__(self) -> str:
+        where = f"{self.file}:{self.line}:{self.column}" if self.line else self.file
+        return f"{where}: {self.message}" + (f" ({self.hint})" if self.hint else "")
+
+
+class Plan(Struct, frozen=True, omit_defaults=True):
+    """What going from one generation to the next does. ``summary`` is one line for people."""
+
+    summary: str
+    changes: list[str] = []
+    load: list[str] = []
+    drain: list[str] = []
+    restart: list[str] = []

@@ -1,0 +1,126 @@
+"""The messages between the daemon and one worker, in the client protocol's framing over a socketpair.
+
+The daemon sends `Generate`, `Cancel`, `Ping` and `Stop`; the worker answers with the rest. The
+worker sends `Loading` any number of times, then exactly one of `Ready` and `LoadFailed`. Every
+`Generate` ends with exactly one `Finished` or `Failed`. End of file on the socket ends the worker.
+"""
+
+from __future__ import annotations
+
+import msgspec
+from msgspec import Struct
+from routerd_client.chat import ChatRequest, FinishReason, TokenLogprob, ToolCall, Usage
+from routerd_client.records import FailureKind
+
+
+class Generate(Struct, frozen=True, kw_only=True, tag="generate"):
+    """Answer ``chat``, whose overrides are already laid on. ``id`` is unique in the worker's life."""
+
+    id: int
+    chat: ChatRequest
+
+
+class Cancel(Struct, frozen=True, kw_only=True, tag="cancel"):
+    """Stop ``id`` within one decode step or prefill chunk; it ends with `Failed` kind ``cancelled``."""
+
+    id: int
+
+
+class Ping(Struct, frozen=True, kw_only=True, tag="ping"):
+    """Answered by `Pong`, also in the midst of decoding (between two steps)."""
+
+    id: int
+
+
+class Stop(Struct, frozen=True, kw_only=True, tag="stop"):
+    """Exit with code 0 now; open requests end without an answer."""
+
+
+ToWorker = Generate | Cancel | Ping | Stop
+
+
+class Loading(Struct, frozen=True, kw_only=True, tag="loading"):
+    """Loading goes on. ``fraction`` is 0..1; ``phase`` is ``import``, ``weights`` or ``warmup``."""
+
+    phase: str
+    fraction: float
+
+
+class Ready(Struct, frozen=True, kw_only=True, tag="ready"):
+    """The model has produced a token: it can answer. Sizes in tokens and bytes, ``load_s`` in seconds."""
+
+    context: int
+    vocab: int
+    load_s: float
+    tools: bool
+    reasoning: bool
+    versions: dict[str, str]
+    memory: Memory
+
+
+class LoadFailed(Struct, frozen=True, kw_only=True, tag="load_failed"):
+    """The model cannot be loaded; the worker exits with code 3 right after."""
+
+    message: str
+    hint: str = ""
+
+
+class Prefill(Struct, frozen=True, kw_only=True, tag="prefill"):
+    """``done`` of ``total`` prompt tokens are computed, ``cached`` of them found in the prompt cache."""
+
+    id: int
+    done: int
+    total: int
+    cached: int = 0
+
+
+class Piece(Struct, frozen=True, kw_only=True, tag="piece", omit_defaults=True):
+    """What ``tokens`` newly decoded tokens brought: any of text, reasoning, whole tool calls. May be empty."""
+
+    id: int
+    tokens: int = 1
+    text: str = ""
+    reasoning: str = ""
+    tool_calls: list[ToolCall] = []
+    logprobs: list[TokenLogprob] = []
+
+
+class Finished(Struct, frozen=True, kw_only=True, tag="finished"):
+    """The answer is whole. ``decode_s`` is the time from the first token to the last."""
+
+    id: int
+    finish_reason: FinishReason
+    usage: Usage
+    decode_s: float
+
+
+class Failed(Struct, frozen=True, kw_only=True, tag="failed"):
+    """This request alone failed: ``bad_request``, ``context_overflow``, ``cancelled``, ``malformed``
+    or ``server_error``; the others of its batch go on."""
+
+    id: int
+    kind: FailureKind
+    message: str
+
+
+class Memory(Struct, frozen=True):
+    """Bytes as mlx counts them: in use, the highest since the last report, kept for reuse, and the
+    part of them in KV caches."""
+
+    active: int
+    peak: int
+    cache: int
+    kv: int
+
+
+class Pong(Struct, frozen=True, kw_only=True, tag="pong"):
+    id: int
+    memory: Memory
+    in_flight: int
+
+
+FromWorker = Loading | Ready | LoadFailed | Prefill | Piece | Finished | Failed | Pong
+
+encoder = msgspec.msgpack.Encoder()
+to_worker_decoder: msgspec.msgpack.Decoder[ToWorker] = msgspec.msgpack.Decoder(ToWorker)
+from_worker_decoder: msgspec.msgpack.Decoder[FromWorker] = msgspec.msgpack.Decoder(FromWorker)
