@@ -11,6 +11,8 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
+from ._enums import OpenEnum
+
 
 class Priority(Enum):
     """Who waits for whom in the admission queue."""
@@ -20,7 +22,7 @@ class Priority(Enum):
     BACKGROUND = "background"
 
 
-class FinishReason(Enum):
+class FinishReason(OpenEnum):
     """Why an answer ended. Members a newer daemon adds arrive as ``UNKNOWN``."""
 
     STOP = "stop"
@@ -28,10 +30,6 @@ class FinishReason(Enum):
     TOOL_CALLS = "tool_calls"
     CONTENT_FILTER = "content_filter"
     UNKNOWN = "unknown"
-
-    @classmethod
-    def _missing_(cls, value: object) -> FinishReason:
-        return cls.UNKNOWN
 
 
 class ImageURL(Struct, frozen=True, omit_defaults=True):

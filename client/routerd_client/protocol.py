@@ -10,19 +10,19 @@ ignored, unknown events are dropped by clients, unknown requests get a typed `Er
 
 from __future__ import annotations
 
-from enum import Enum
 from typing import Any, Literal
 
 import msgspec
 from msgspec import Struct
 
+from ._enums import OpenEnum
 from .chat import ChatRequest, FinishReason, Message, TokenLogprob, ToolCall, Usage
 from .records import Attempt, BackendStatus, ConfigError, Decision, ModelStatus, Plan
 
 PROTOCOL = 1
 
 
-class ErrorCode(Enum):
+class ErrorCode(OpenEnum):
     """What went wrong, as far as a caller can act on it. A closed set; newer codes arrive as ``UNKNOWN``."""
 
     BAD_REQUEST = "bad_request"  # the request itself is wrong; sending it again cannot help
@@ -43,10 +43,6 @@ class ErrorCode(Enum):
     INTERNAL = "internal"
     UNKNOWN = "unknown"
 
-    @classmethod
-    def _missing_(cls, value: object) -> ErrorCode:
-        return cls.UNKNOWN
-
 
 # Requests
 
@@ -61,10 +57,15 @@ class Hello(Struct, frozen=True, kw_only=True, tag="hello"):
 
 
 class Chat(Struct, frozen=True, kw_only=True, tag="chat"):
-    """Ask for an answer: `Routed`, then `Progress` and `Delta` as they come, then `Done` or `Error`."""
+    """Ask for an answer: `Routed`, then `Progress` and `Delta` as they come, then `Done` or `Error`.
+
+    ``restarts`` says that the client understands `Retracted`; without it an answer that breaks off
+    ends with `Error` code ``interrupted``.
+    """
 
     id: int
     chat: ChatRequest
+    restarts: bool = False
 
 
 class Route(Struct, frozen=True, kw_only=True, tag="route"):
@@ -156,6 +157,11 @@ class Routed(Struct, frozen=True, kw_only=True, tag="routed", omit_defaults=True
     route: str = ""
     reasons: list[str] = []
 
+    @property
+    def text(self) -> str:
+        """Always empty: `Delta` brings text. Here so that a loop over a stream may print every event."""
+        return ""
+
 
 class Progress(Struct, frozen=True, kw_only=True, tag="progress", omit_defaults=True):
     """What is being waited for. ``fraction`` is 0..1 where known; ``position`` is the place in a queue."""
@@ -165,6 +171,11 @@ class Progress(Struct, frozen=True, kw_only=True, tag="progress", omit_defaults=
     phase: Literal["queued", "loading", "prefill", "downloading"]
     fraction: float | None = None
     position: int | None = None
+
+    @property
+    def text(self) -> str:
+        """Always empty: `Delta` brings text. Here so that a loop over a stream may print every event."""
+        return ""
 
 
 class Delta(Struct, frozen=True, kw_only=True, tag="delta", omit_defaults=True):
@@ -208,6 +219,11 @@ class Done(Struct, frozen=True, kw_only=True, tag="done", omit_defaults=True):
     ttft_s: float | None = None
     tokens_per_second: float | None = None
     attempts: list[Attempt] = []
+
+    @property
+    def text(self) -> str:
+        """The whole answer's text; empty where it was streamed and its deltas brought it."""
+        return self.message.text if self.message else ""
 
 
 class Error(Struct, frozen=True, kw_only=True, tag="error", omit_defaults=True):
@@ -279,7 +295,7 @@ class ModelsResult(Struct, frozen=True, kw_only=True, tag="models_result"):
 
 
 class Notice(Struct, frozen=True, kw_only=True, tag="notice", omit_defaults=True):
-    """One thing that happened. ``data`` depends on ``topic`` and ``kind``; ``missed`` notices were dropped before it."""
+    """One thing that happened. ``data`` depends on ``topic`` and ``kind``; ``missed`` were dropped before it."""
 
     id: int
     topic: str
@@ -341,7 +357,4 @@ def decode_event(frame: bytes | bytearray | memoryview) -> Event | None:
         raise
 
 
-_EVENT_TAGS = frozenset(
-    str(t.__struct_config__.tag)
-    for t in (*TERMINAL, Routed, Progress, Delta, Retracted, Notice)
-)
+_EVENT_TAGS = frozenset(str(t.__struct_config__.tag) for t in (*TERMINAL, Routed, Progress, Delta, Retracted, Notice))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from enum import Enum
 
 from msgspec import Struct
 
+from ._enums import OpenEnum
 
-class FailureKind(Enum):
+
+class FailureKind(OpenEnum):
     """How an attempt can fail: a closed set, one rule each (see docs/faults.md).
 
     Kinds that a newer daemon adds arrive as ``UNKNOWN``.
@@ -41,12 +42,8 @@ class FailureKind(Enum):
     DEADLINE = "deadline"
     UNKNOWN = "unknown"
 
-    @classmethod
-    def _missing_(cls, value: object) -> FailureKind:
-        return cls.UNKNOWN
 
-
-class Outcome(Enum):
+class Outcome(OpenEnum):
     """How an attempt ended."""
 
     OK = "ok"
@@ -54,12 +51,8 @@ class Outcome(Enum):
     CANCELLED = "cancelled"
     UNKNOWN = "unknown"
 
-    @classmethod
-    def _missing_(cls, value: object) -> Outcome:
-        return cls.UNKNOWN
 
-
-class Residency(Enum):
+class Residency(OpenEnum):
     """What a model process is."""
 
     STOPPED = "stopped"
@@ -71,20 +64,12 @@ class Residency(Enum):
     FAILED = "failed"
     UNKNOWN = "unknown"
 
-    @classmethod
-    def _missing_(cls, value: object) -> Residency:
-        return cls.UNKNOWN
 
-
-class BreakerState(Enum):
+class BreakerState(OpenEnum):
     CLOSED = "closed"
     OPEN = "open"
     HALF_OPEN = "half_open"
     UNKNOWN = "unknown"
-
-    @classmethod
-    def _missing_(cls, value: object) -> BreakerState:
-        return cls.UNKNOWN
 
 
 class Candidate(Struct, frozen=True):

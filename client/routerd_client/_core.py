@@ -1,0 +1,159 @@
+"""What the blocking and the asynchronous client share: everything but reading and writing."""
+
+from __future__ import annotations
+
+import select
+import socket
+from collections.abc import Mapping, Sequence
+from typing import Any, TypedDict
+
+import msgspec
+
+from .chat import ChatRequest, Message, NamedTool, Priority, ResponseFormat, Sampling, Tool
+from .errors import (
+    DaemonUnavailableError,
+    InterruptedAnswerError,
+    ProtocolMismatchError,
+    RequestFailedError,
+)
+from .framing import FrameBuffer, FrameTooLongError, pack
+from .protocol import (
+    PROTOCOL,
+    TERMINAL,
+    Delta,
+    Error,
+    ErrorCode,
+    Event,
+    Hello,
+    Request,
+    Retracted,
+    decode_event,
+    encoder,
+)
+
+Prompt = str | Sequence[Message | Mapping[str, Any]]
+"""A user's text, or a conversation; messages as structs or in OpenAI's dictionaries."""
+
+MAX_IDLE = 8
+"""Connections a client keeps open for reuse."""
+
+
+class ChatOptions(TypedDict, total=False):
+    """What ``chat``, ``stream`` and ``route`` take beside the prompt; each stands in `ChatRequest` or `Sampling`."""
+
+    system: str
+    model: str
+    tools: Sequence[Tool | Mapping[str, Any]]
+    tool_choice: str | NamedTool | None
+    parallel_tool_calls: bool | None
+    response_format: ResponseFormat | Mapping[str, Any] | None
+    stop: Sequence[str]
+    max_tokens: int | None
+    logprobs: bool
+    top_logprobs: int
+    reasoning_effort: str | None
+    template_args: Mapping[str, Any]
+    context: Mapping[str, str]
+    session: str
+    priority: Priority | str | None
+    deadline_s: float | None
+    local_only: bool | None
+    extra: Mapping[str, Any]
+    temperature: float | None
+    top_p: float | None
+    top_k: int | None
+    min_p: float | None
+    repetition_penalty: float | None
+    presence_penalty: float | None
+    frequency_penalty: float | None
+    xtc_probability: float | None
+    xtc_threshold: float | None
+    logit_bias: Mapping[int, float]
+    seed: int | None
+
+
+def build_chat(prompt: Prompt, options: Mapping[str, Any], *, stream: bool) -> ChatRequest:
+    """The canonical request for a prompt and options. Raises ``TypeError`` for what does not fit, naming it."""
+    fields = dict(options)
+    messages: list[Any] = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else list(prompt)
+    if system := fields.pop("system", ""):
+        messages.insert(0, {"role": "system", "content": system})
+    sampling = {name: fields.pop(name) for name in Sampling.__struct_fields__ if name in fields}
+    unknown = fields.keys() - set(ChatRequest.__struct_fields__)
+    if unknown:
+        raise TypeError(f"unknown option {', '.join(sorted(unknown))}; see routerd_client.chat.ChatRequest")
+    plain = msgspec.to_builtins({**fields, "messages": messages, "sampling": sampling, "stream": stream})
+    try:
+        return msgspec.convert(plain, ChatRequest, str_keys=True)
+    except msgspec.ValidationError as error:
+        raise TypeError(f"not a chat: {error}") from error
+
+
+class Conversation:
+    """One connection's side of the protocol, one request at a time, without I/O."""
+
+    def __init__(self) -> None:
+        self._frames = FrameBuffer()
+        self._id = 0
+
+    def open(self, request: Request) -> bytes:
+        """The bytes that ask ``request``, under an id of its own."""
+        self._id += 1
+        return pack(encoder.encode(msgspec.structs.replace(request, id=self._id)))
+
+    def feed(self, chunk: bytes) -> list[Event]:
+        """The events in ``chunk`` that answer the open request; what else came is dropped.
+
+        Raises `DaemonUnavailableError` where the peer does not speak the protocol.
+        """
+        try:
+            events = [decode_event(frame) for frame in self._frames.feed(chunk)]
+        except (FrameTooLongError, msgspec.DecodeError) as error:
+            raise DaemonUnavailableError(f"what answers there is no routerd: {error}", sent=True) from error
+        return [event for event in events if event is not None and event.id == self._id]
+
+
+class Answer:
+    """Watches one request's events: says when it ends, raises its failure with the text so far."""
+
+    def __init__(self) -> None:
+        self.ended = False
+        self._partial: list[str] = []
+
+    def observe(self, event: Event) -> Event:
+        """``event`` itself; raises `RequestFailedError` or a class below it where it is an `Error`."""
+        if isinstance(event, Delta):
+            self._partial.append(event.text)
+        elif isinstance(event, Retracted):
+            self._partial.clear()
+        elif isinstance(event, Error):
+            self.ended = True
+            raise failure(event, "".join(self._partial))
+        else:
+            self.ended = isinstance(event, TERMINAL)
+        return event
+
+
+def hello(name: str) -> Hello:
+    from . import __version__  # the package's own first module, still being read when this one is
+
+    return Hello(id=0, protocol=PROTOCOL, client=name, version=__version__)
+
+
+def failure(error: Error, partial: str = "") -> Exception:
+    """The exception for an `Error` event."""
+    if error.code is ErrorCode.VERSION_MISMATCH:
+        return ProtocolMismatchError(f"{error.message} ({error.hint})" if error.hint else error.message)
+    if error.code is ErrorCode.INTERRUPTED:
+        return InterruptedAnswerError(error, partial)
+    return RequestFailedError(error)
+
+
+def quiet(connection: socket.socket) -> bool:
+    """Whether an idle connection can be used again: its peer has neither closed it nor spoken unasked."""
+    return not select.select([connection], [], [], 0)[0]
+
+
+def gone(path: object, *, sent: bool) -> DaemonUnavailableError:
+    what = "before it answered; the request may have been carried out" if sent else "at once"
+    return DaemonUnavailableError(f"the daemon at {path} closed the connection {what}", sent=sent)
