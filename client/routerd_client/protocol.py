@@ -164,11 +164,14 @@ class Routed(Struct, frozen=True, kw_only=True, tag="routed", omit_defaults=True
 
 
 class Progress(Struct, frozen=True, kw_only=True, tag="progress", omit_defaults=True):
-    """What is being waited for. ``fraction`` is 0..1 where known; ``position`` is the place in a queue."""
+    """What is being waited for. ``fraction`` is 0..1 where known; ``position`` is the place in a queue.
+
+    ``phase`` is an open word: ``queued``, ``downloading``, ``converting``, ``loading``, ``prefill``.
+    """
 
     id: int
     attempt: int
-    phase: Literal["queued", "loading", "prefill", "downloading"]
+    phase: str
     fraction: float | None = None
     position: int | None = None
 

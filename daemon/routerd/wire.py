@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import msgspec
 from msgspec import Struct
+
 from routerd_client.chat import ChatRequest, FinishReason, TokenLogprob, ToolCall, Usage
 from routerd_client.records import FailureKind
 

@@ -1,0 +1,119 @@
+"""The daemon as one object: what its handlers may use, and what its status says."""
+
+from __future__ import annotations
+
+import os
+import random
+
+import anyio
+import anyio.abc
+from anyio import to_thread
+
+from routerd_client.protocol import PROTOCOL, CheckResult, ReloadResult, StatusResult
+from routerd_client.records import BackendStatus
+
+from .. import __version__
+from ..config.load import ConfigFailedError, Loaded, load, read
+from ..config.places import Places
+from ..dispatch.dispatcher import Dispatcher
+from ..dispatch.generation import Generation
+from ..health.tracker import Tracker
+from ..server.hub import Hub
+from ..server.listener import Listener
+from ..supervisor.supervisor import Supervisor
+from .journal import Journal
+from .reload import Reloader
+
+
+class Daemon:
+    """One running daemon: the `Services` of its handlers. `serve.serve` makes and runs it."""
+
+    def __init__(
+        self, places: Places, first: Loaded, supervisor: Supervisor, hub: Hub, tasks: anyio.abc.TaskGroup
+    ) -> None:
+        self.places = places
+        self.supervisor = supervisor
+        self.hub = hub
+        self.draining = False
+        self._tasks = tasks
+        self._tracker = Tracker()
+        self._started = anyio.current_time()
+        self._journal = Journal(self)
+        self.dispatcher = Dispatcher(self._tracker, self._journal)
+        self._reloader = Reloader(places.config, first, supervisor, self._tracker, self._reloaded)
+        self.listener = Listener(places.socket, self)
+
+    def __repr__(self) -> str:
+        return f"<Daemon generation={self.generation.number} {self.listener}>"
+
+    @property
+    def generation(self) -> Generation:
+        return self._reloader.generation
+
+    def new_request_id(self) -> str:
+        return f"{random.getrandbits(48):012x}"
+
+    async def reload(self, reason: str = "asked by a client") -> ReloadResult:
+        return await self._reloader.reload(self._tasks, reason)
+
+    async def watch_file(self) -> None:
+        await self._reloader.watch(self._tasks)
+
+    async def check(self, text: str | None, file: str) -> CheckResult:
+        try:
+            if text is None:
+                file = str(self.places.config)
+                text = await to_thread.run_sync(read, self.places.config)
+            loaded = await to_thread.run_sync(load, text, file)
+        except ConfigFailedError as error:
+            return CheckResult(id=0, errors=error.errors)
+        return CheckResult(id=0, warnings=loaded.warnings)
+
+    def status(self) -> StatusResult:
+        generation, now = self.generation, anyio.current_time()
+        return StatusResult(
+            id=0,
+            version=__version__,
+            protocol=PROTOCOL,
+            pid=os.getpid(),
+            uptime_s=now - self._started,
+            generation=generation.number,
+            config=str(self.places.config),
+            socket=str(self.places.socket),
+            state_dir=str(self.places.state),
+            log_file=str(self.places.log_file),
+            default=generation.config.default,
+            backends=[self._backend(name, now) for name in generation.backends],
+            models=self.supervisor.statuses(now),
+            endpoints=list(generation.config.endpoints),
+            routes=len(generation.table.routes),
+            requests=dict(self._journal.counts),
+            config_errors=self._reloader.errors,
+            last_reload=self._reloader.last_plan,
+            connections=self.listener.connections,
+        )
+
+    def _backend(self, name: str, now: float) -> BackendStatus:
+        backend = self.generation.backends[name]
+        figures = self._tracker.health(backend.identity).figures(now)
+        model = self.supervisor.status(name)
+        return BackendStatus(
+            name=name,
+            kind=backend.kind,
+            model=backend.model,
+            breaker=figures.breaker,
+            retry_in_s=figures.retry_in_s,
+            last_failure=figures.last_failure,
+            last_error=figures.last_error,
+            requests=figures.requests,
+            failures=figures.failures,
+            success_rate=figures.success_rate,
+            ttft_p50_s=figures.ttft_p50_s,
+            ttft_p95_s=figures.ttft_p95_s,
+            in_flight=model.in_flight if model else 0,
+        )
+
+    def _reloaded(self, result: ReloadResult) -> None:
+        errors = [str(e) for e in result.errors]
+        plan = result.plan.summary if result.plan else ""
+        self.hub.publish("status", "reload", generation=result.generation, plan=plan, errors=errors)

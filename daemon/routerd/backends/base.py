@@ -1,0 +1,78 @@
+"""What every backend is to the dispatcher."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+from msgspec import Struct
+
+from routerd_client.chat import ChatRequest, FinishReason, TokenLogprob, ToolCall, Usage
+from routerd_client.records import FailureKind
+
+
+class Waiting(Struct, frozen=True):
+    """The answer has not begun. ``phase`` is one of `Progress`'s; ``fraction`` is 0..1 where known."""
+
+    phase: str
+    fraction: float | None = None
+
+
+class Piece(Struct, frozen=True):
+    """The next piece of the answer; any of its fields may be empty."""
+
+    text: str = ""
+    reasoning: str = ""
+    tool_calls: list[ToolCall] = []
+    logprobs: list[TokenLogprob] = []
+
+
+class End(Struct, frozen=True):
+    """The answer is whole. ``decode_s`` is the time from its first token to its last, None where unknown."""
+
+    finish_reason: FinishReason
+    usage: Usage
+    decode_s: float | None = None
+
+
+Emit = Callable[[Waiting | Piece], Awaitable[None]]
+"""Takes what an answer brings, in order; may block where the caller reads slowly."""
+
+
+class BackendError(Exception):
+    """An attempt failed. ``retry_after_s`` is what the backend asked for, ``hint`` what a person can do."""
+
+    def __init__(self, kind: FailureKind, message: str, *, hint: str = "", retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.message = message
+        self.hint = hint
+        self.retry_after_s = retry_after_s
+
+
+class Backend(Protocol):
+    """One place that can answer. Immutable: what changes about it belongs to its owners (health, supervisor)."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def kind(self) -> str:
+        """The config key it is written under: ``mlx``."""
+
+    @property
+    def model(self) -> str: ...
+
+    @property
+    def identity(self) -> str:
+        """What its health is remembered by, across reloads."""
+
+    def note(self) -> str:
+        """What a decision should know of it now, for people; ``""`` for nothing. Does not block."""
+
+    async def answer(self, chat: ChatRequest, emit: Emit) -> End:
+        """Answer ``chat``: emits any number of `Waiting`, then of `Piece`, and returns at the answer's end.
+
+        Raises `BackendError`. Cancelling it stops the work at the backend.
+        """
+        ...

@@ -1,0 +1,62 @@
+"""A model process that the daemon owns."""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from routerd_client.chat import ChatRequest
+from routerd_client.records import FailureKind, Residency
+
+from .. import wire
+from ..config.schema import MlxSpec
+from ..supervisor.errors import ProcessFailedError
+from ..supervisor.stream import Stream
+from ..supervisor.supervisor import Supervisor
+from .base import BackendError, Emit, End, Piece, Waiting
+
+
+class MlxBackend:
+    """See `Backend`."""
+
+    kind = "mlx"
+
+    def __init__(self, name: str, spec: MlxSpec, supervisor: Supervisor) -> None:
+        self.name = name
+        self.model = spec.model
+        self.identity = f"{name}|mlx|{spec.model}"
+        self._max_tokens = spec.max_tokens
+        self._supervisor = supervisor
+
+    def __repr__(self) -> str:
+        return f"<MlxBackend {self.name} {self.model}>"
+
+    def note(self) -> str:
+        status = self._supervisor.status(self.name)
+        if status is None or status.residency in (Residency.STOPPED, Residency.BACKOFF, Residency.FAILED):
+            return "not loaded"
+        return "loaded" if status.residency is Residency.READY else status.residency.value
+
+    async def answer(self, chat: ChatRequest, emit: Emit) -> End:
+        if chat.max_tokens is None:
+            chat = replace(chat, max_tokens=self._max_tokens)
+
+        async def on_progress(phase: str, fraction: float | None) -> None:
+            await emit(Waiting(phase, fraction))
+
+        try:
+            async with self._supervisor.lease(self.name, on_progress) as worker, worker.generate(chat) as stream:
+                return await _relay(stream, emit)
+        except ProcessFailedError as error:
+            raise BackendError(error.kind, error.message, hint=error.hint, retry_after_s=error.retry_after_s) from error
+
+
+async def _relay(stream: Stream, emit: Emit) -> End:
+    async for item in stream:
+        match item:
+            case wire.Prefill():
+                await emit(Waiting("prefill", item.done / item.total if item.total else None))
+            case wire.Piece():
+                await emit(Piece(item.text, item.reasoning, item.tool_calls, item.logprobs))
+            case wire.Finished():
+                return End(item.finish_reason, item.usage, item.decode_s)
+    raise BackendError(FailureKind.CUT, "the model process ended the answer without saying so")

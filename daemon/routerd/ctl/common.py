@@ -1,0 +1,102 @@
+"""What the commands share: a client, one way to fail, and tables."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import click
+import msgspec
+
+from routerd_client import Client
+from routerd_client.errors import DaemonUnavailableError, RequestFailedError, RouterdError
+
+EXIT_FAILED = 1
+EXIT_WRONG = 2
+EXIT_NO_DAEMON = 3
+
+
+@contextmanager
+def daemon(*, as_json: bool = False) -> Iterator[Client]:
+    """A client of the daemon that ``--socket`` or the environment names; its errors end the command."""
+    try:
+        with Client(click.get_current_context().obj, name="routerctl") as client:
+            yield client
+    except RouterdError as error:
+        fail(error, as_json=as_json)
+
+
+def fail(error: RouterdError, *, as_json: bool = False) -> None:
+    """Say what went wrong, as text on stderr or as ``{"error": ...}`` on stdout, and exit."""
+    refused = error if isinstance(error, RequestFailedError) else None
+    if as_json:
+        code = refused.code.value if refused else "unavailable"
+        print_json({"error": {"code": code, "message": str(error), "retryable": not refused or refused.retryable}})
+    else:
+        click.echo(f"routerctl: {error}", err=True)
+    sys.exit(EXIT_NO_DAEMON if isinstance(error, DaemonUnavailableError) else EXIT_FAILED)
+
+
+def print_json(value: Any) -> None:
+    """One JSON object on stdout, its fields as the protocol names them, those with default values too."""
+    click.echo(msgspec.json.format(msgspec.json.encode(plain(value)), indent=2))
+
+
+def plain(value: Any) -> Any:
+    """``value`` with every struct as a dictionary of all its fields: what is left out on the wire
+    to save bytes must stand in what a script reads."""
+    if isinstance(value, msgspec.Struct):
+        return {name: plain(getattr(value, name)) for name in value.__struct_fields__}
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    return [plain(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def parse_context(pairs: Sequence[str]) -> dict[str, str]:
+    """``("platform=cli", ...)`` as a context. Raises click's usage error for what is no ``key=value``."""
+    context: dict[str, str] = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals or not key:
+            raise click.BadParameter(f"{pair!r} is not key=value", param_hint="-c")
+        context[key] = value
+    return context
+
+
+context_option = click.option(
+    "-c",
+    "--context",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="The caller's context, e.g. -c platform=cli; repeatable.",
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+
+
+def table(rows: Sequence[Mapping[str, str]]) -> str:
+    """Rows under their column names, columns aligned; a column that is empty throughout is left out."""
+    columns = [name for name in rows[0] if any(row[name] for row in rows)] if rows else []
+    widths = {name: max(len(name), *(len(row[name]) for row in rows)) for name in columns}
+    lines = ["  ".join(name.upper().ljust(widths[name]) for name in columns)]
+    lines += ["  ".join(row[name].ljust(widths[name]) for name in columns) for row in rows]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def seconds(value: float | None) -> str:
+    """A span for people: ``840 ms``, ``12 s``, ``14 min``, ``3.2 h``."""
+    if value is None:
+        return ""
+    if value < 1:
+        return f"{value * 1000:.0f} ms"
+    if value < 120:
+        return f"{value:.1f} s" if value < 10 else f"{value:.0f} s"
+    return f"{value / 60:.0f} min" if value < 7200 else f"{value / 3600:.1f} h"
+
+
+def size(value: int | None) -> str:
+    """Bytes for people: ``409 MB``, ``18.2 GB``."""
+    if value is None:
+        return ""
+    return f"{value / 1e9:.1f} GB" if value >= 1e9 else f"{value / 1e6:.0f} MB"

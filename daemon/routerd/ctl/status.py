@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import click
+
+from routerd_client.protocol import StatusResult
+from routerd_client.records import BackendStatus, ModelStatus
+
+from .common import daemon, json_option, print_json, seconds, size, table
+
+
+@click.command()
+@json_option
+def command(as_json: bool) -> None:
+    """Show the daemon, its backends and models.
+
+    \b
+    Examples:
+      routerctl status
+      routerctl status --json | jq '.backends[] | {name, breaker, success_rate}'
+    """
+    with daemon(as_json=as_json) as client:
+        status = client.status()
+    if as_json:
+        print_json(status)
+    else:
+        click.echo(text(status))
+
+
+def text(status: StatusResult) -> str:
+    """The status as a person reads it."""
+    requests = ", ".join(f"{count} {how}" for how, count in status.requests.items())
+    lines = [
+        f"routerd {status.version}  pid {status.pid}  up {seconds(status.uptime_s)}  generation {status.generation}",
+        f"config   {status.config}",
+        f"socket   {status.socket}",
+        f"log      {status.log_file}",
+        f"chats    {requests}",
+    ]
+    lines += [f"REFUSED  {e}  (generation {status.generation} stays in force)" for e in status.config_errors]
+    lines += ["", table([_backend(status, b) for b in status.backends])]
+    lines += ["", table([model_row(m) for m in status.models])]
+    return "\n".join(lines)
+
+
+def _backend(status: StatusResult, backend: BackendStatus) -> dict[str, str]:
+    state = backend.breaker.value.replace("_", "-")
+    if backend.retry_in_s:
+        state += f", retry in {seconds(backend.retry_in_s)}"
+    return {
+        "backend": backend.name + ("*" if backend.name == status.default else ""),
+        "kind": backend.kind,
+        "breaker": state,
+        "requests": str(backend.requests),
+        "success": "" if backend.success_rate is None else f"{backend.success_rate:.0%}",
+        "ttft p50": seconds(backend.ttft_p50_s),
+        "p95": seconds(backend.ttft_p95_s),
+        "last error": backend.last_error[:80],
+    }
+
+
+def model_row(model: ModelStatus) -> dict[str, str]:
+    return {
+        "model": model.backend,
+        "state": model.residency.value,
+        "reference": model.model,
+        "pid": str(model.pid or ""),
+        "in flight": str(model.in_flight),
+        "memory": size(model.memory_bytes),
+        "loaded in": seconds(model.load_s),
+        "unloads in": seconds(model.idle_unload_s),
+        "error": model.error[:80],
+    }

@@ -1,0 +1,139 @@
+"""The one owner of breakers, cooldowns and latencies. Outlives reloads: health belongs to the
+backend, not to the file that names it."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+
+from msgspec import Struct
+
+from routerd_client.records import BreakerState, FailureKind
+
+from ..config.schema import HealthSpec
+from .breaker import Breaker
+from .failure import RULES
+
+
+class Figures(Struct, frozen=True):
+    """A backend's record at one moment. Rates and latencies cover its window; None where it was not used."""
+
+    breaker: BreakerState
+    retry_in_s: float
+    requests: int
+    failures: int
+    success_rate: float | None
+    ttft_p50_s: float | None
+    ttft_p95_s: float | None
+    last_failure: FailureKind | None
+    last_error: str
+
+
+class Health:
+    """One backend's health. Times are seconds of one steady clock; see `Breaker` for the rules."""
+
+    def __init__(self, spec: HealthSpec) -> None:
+        self.breaker = Breaker(spec)
+        self._cool_until = -math.inf
+        self._samples: deque[tuple[float, bool, float | None]] = deque(maxlen=500)
+        self._last_failure: FailureKind | None = None
+        self._last_error = ""
+
+    def blocked(self, now: float) -> str:
+        """Why no request may go there now; ``""`` where one may."""
+        if now < self._cool_until:
+            left = self._cool_until - now
+            return (
+                "cooling down until the configuration changes" if math.isinf(left) else f"cooling down for {left:.1f} s"
+            )
+        if self.breaker.admits(now):
+            return ""
+        if left := self.breaker.retry_in(now):
+            return f"breaker open for {left:.1f} s after {self._last_error or 'failures'}"
+        return "breaker half-open, a probe is under way"
+
+    def take(self, now: float) -> bool:
+        """Admit one request; it ends with `succeeded`, `failed` or `released`."""
+        return now >= self._cool_until and self.breaker.take(now)
+
+    def released(self) -> None:
+        """An admitted request ended without saying anything about the backend."""
+        self.breaker.release()
+
+    def succeeded(self, now: float, ttft_s: float | None) -> None:
+        self._samples.append((now, True, ttft_s))
+        self.breaker.succeed(now)
+
+    def failed(self, now: float, kind: FailureKind, message: str, retry_after_s: float | None = None) -> None:
+        """``retry_after_s`` is what the backend itself asked for; it is honoured as stated.
+
+        A failure that is the request's own doing leaves no mark.
+        """
+        if RULES[kind].callers:
+            self.released()
+            return
+        self._last_failure, self._last_error = kind, message
+        self._samples.append((now, False, None))
+        if kind is FailureKind.AUTH_FAILED:
+            self._cool_until = math.inf
+        elif retry_after_s is not None:
+            self._cool_until = max(self._cool_until, now + retry_after_s)
+        if RULES[kind].counts:
+            self.breaker.fail(now)
+        else:
+            self.breaker.release()
+
+    def configure(self, spec: HealthSpec) -> None:
+        """Take over new thresholds; what was learned stays. A changed configuration ends an endless cooldown."""
+        self.breaker.spec = spec
+        if math.isinf(self._cool_until):
+            self._cool_until = -math.inf
+
+    def figures(self, now: float) -> Figures:
+        since = now - self.breaker.spec.window
+        recent = [s for s in self._samples if s[0] >= since]
+        ttfts = sorted(t for _, ok, t in recent if ok and t is not None)
+        failures = sum(1 for _, ok, _ in recent if not ok)
+        cooling = self._cool_until - now
+        return Figures(
+            breaker=self.breaker.state(now),
+            retry_in_s=max(self.breaker.retry_in(now), cooling if 0 < cooling < math.inf else 0.0),
+            requests=len(recent),
+            failures=failures,
+            success_rate=1 - failures / len(recent) if recent else None,
+            ttft_p50_s=quantile(ttfts, 0.50),
+            ttft_p95_s=quantile(ttfts, 0.95),
+            last_failure=self._last_failure,
+            last_error=self._last_error,
+        )
+
+
+class Tracker:
+    """All backends' health, by identity: what makes two backends of two generations the same one."""
+
+    def __init__(self) -> None:
+        self._healths: dict[str, Health] = {}
+
+    def __repr__(self) -> str:
+        return f"<Tracker {len(self._healths)} backends>"
+
+    def health(self, identity: str) -> Health:
+        """The health of ``identity``; `configure` must have named it."""
+        return self._healths[identity]
+
+    def configure(self, specs: dict[str, HealthSpec]) -> None:
+        """Take over a generation's backends, by identity. Those it does not name are kept: a backend
+        that comes back is no better than it was."""
+        for identity, spec in specs.items():
+            known = self._healths.get(identity)
+            if known is None:
+                self._healths[identity] = Health(spec)
+            else:
+                known.configure(spec)
+
+
+def quantile(ordered: list[float], q: float) -> float | None:
+    """The nearest-rank quantile of sorted values; None where there are none."""
+    if not ordered:
+        return None
+    return ordered[min(len(ordered) - 1, math.ceil(q * len(ordered)) - 1)]

@@ -1,0 +1,1 @@
+"""Who may answer: pure functions over a compiled table, a request and a `View` of the backends."""

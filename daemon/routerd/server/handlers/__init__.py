@@ -1,0 +1,38 @@
+"""One file for each kind of request. A handler parses nothing and formats nothing.
+
+`IMMEDIATE` handlers answer at once, without waiting for anything; `BACKGROUND` ones run as a task
+of their connection, may send events, and return the terminal one. A new kind of request is a struct
+in the protocol, a file here, and a line in one of the two tables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from routerd_client import protocol
+from routerd_client.protocol import Event
+
+from ..services import Services
+from .chat import chat
+from .check import check
+from .models import models
+from .reload import reload
+from .route import route
+from .status import status
+from .watch import watch
+
+Respond = Callable[[Event], Awaitable[None]]
+
+IMMEDIATE: dict[type, Callable[[Services, Any], Event]] = {
+    protocol.Route: route,
+}
+
+BACKGROUND: dict[type, Callable[[Services, Any, str, Respond], Awaitable[Event]]] = {
+    protocol.Chat: chat,
+    protocol.Status: status,
+    protocol.Reload: reload,
+    protocol.Check: check,
+    protocol.Models: models,
+    protocol.Watch: watch,
+}

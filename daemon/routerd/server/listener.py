@@ -1,0 +1,127 @@
+"""The Unix socket itself: taking it, so that no two daemons share it, and letting the right peers in."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import anyio
+import anyio.abc
+import structlog
+
+from routerd_client.paths import max_socket_path
+
+from .peer import peer_uid
+from .services import Services
+from .session import Session
+
+log = structlog.get_logger()
+
+FIRST_BYTE_S = 10.0
+"""A connection that says nothing for this long is closed."""
+
+HTTP_NOT_HERE = (
+    b"HTTP/1.1 501 Not Implemented\r\ncontent-type: text/plain\r\nconnection: close\r\n\r\n"
+    b"This socket speaks routerd's own protocol; HTTP is not served here yet. See docs/protocol.md.\n"
+)
+
+
+class SocketTakenError(Exception):
+    """The socket cannot be had; the text says why and what to do."""
+
+
+@contextmanager
+def claim(path: Path) -> Iterator[None]:
+    """Make ``path`` this process's own until the ``with`` ends; then the socket file is removed.
+
+    A lock beside it tells a living daemon from a stale socket, which is removed. The folder is made
+    with mode 0700, and must be ours and closed to others. Raises `SocketTakenError`. Blocks on the disk.
+    """
+    length = len(os.fsencode(path))
+    if length > max_socket_path():
+        raise SocketTakenError(
+            f"the socket path is {length} bytes long, and this system allows {max_socket_path()}: {path}. "
+            "Choose a shorter one with --socket or ROUTERD_SOCKET"
+        )
+    _private_folder(path.parent)
+    lock = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            owner = os.pread(lock, 20, 0).decode(errors="replace").strip() or "unknown"
+            raise SocketTakenError(
+                f"a daemon (pid {owner}) already listens on {path}. Stop it first, or choose another with --socket"
+            ) from error
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+        path.unlink(missing_ok=True)
+        yield
+        path.unlink(missing_ok=True)
+        path.with_suffix(".lock").unlink(missing_ok=True)
+    finally:
+        os.close(lock)
+
+
+def _private_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        info = folder.stat()
+    except OSError as error:
+        raise SocketTakenError(f"the socket's folder cannot be made: {error}") from error
+    if info.st_uid != os.getuid():
+        raise SocketTakenError(f"the socket's folder {folder} belongs to another user; choose another with --socket")
+    if stat.S_IMODE(info.st_mode) & 0o077:
+        raise SocketTakenError(f"other users can reach the socket's folder {folder}. Close it with: chmod 700 {folder}")
+
+
+class Listener:
+    """Accepts connections on a claimed path and runs a `Session` for each."""
+
+    def __init__(self, path: Path, services: Services) -> None:
+        self._path = path
+        self._services = services
+        self._sessions: set[Session] = set()
+
+    def __repr__(self) -> str:
+        return f"<Listener {self._path} {len(self._sessions)} connections>"
+
+    @property
+    def connections(self) -> int:
+        return len(self._sessions)
+
+    async def run(self, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
+        """Serve until cancelled; reports started when connections are accepted."""
+        before = os.umask(0o177)
+        try:
+            listener = await anyio.create_unix_listener(self._path, mode=0o600, backlog=1024)
+        finally:
+            os.umask(before)
+        async with listener:
+            task_status.started()
+            await listener.serve(self._connection)
+
+    async def _connection(self, stream: anyio.abc.SocketStream) -> None:
+        async with stream:
+            uid = peer_uid(stream.extra(anyio.abc.SocketAttribute.raw_socket))
+            if uid != os.getuid():
+                log.warning("peer.refused", uid=uid)
+                return
+            try:
+                with anyio.fail_after(FIRST_BYTE_S):
+                    first = await stream.receive(262144)
+            except (TimeoutError, anyio.EndOfStream, anyio.BrokenResourceError, OSError):
+                return
+            if first[:1].isalpha() and first[:1].isupper():
+                await stream.send(HTTP_NOT_HERE)
+                return
+            session = Session(stream, self._services, first)
+            self._sessions.add(session)
+            try:
+                await session.run()
+            finally:
+                self._sessions.discard(session)

@@ -1,0 +1,127 @@
+"""One connection: its requests in, its events out, and the end of everything it asked for when it goes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Awaitable, Callable
+
+import anyio
+import anyio.abc
+import structlog
+
+from routerd_client.framing import FrameTooLongError
+from routerd_client.protocol import PROTOCOL, Cancel, Error, ErrorCode, Event, Hello, Request, Welcome
+
+from .. import __version__
+from .codec import Codec, FrameCodec, LineCodec
+from .handlers import BACKGROUND, IMMEDIATE
+from .outbox import Outbox
+from .services import Services
+
+log = structlog.get_logger()
+
+MAX_OPEN = 1024
+"""Requests one connection may have open at a time."""
+
+Respond = Callable[[Event], Awaitable[None]]
+
+
+class Session:
+    """One connected client. `run` returns when it has gone; its open requests are cancelled with it."""
+
+    def __init__(self, stream: anyio.abc.SocketStream, services: Services, first: bytes) -> None:
+        self.client = ""
+        self._stream = stream
+        self._services = services
+        self._codec: Codec = LineCodec() if first[:1] == b"{" else FrameCodec()
+        self._first = first
+        self._outbox = Outbox(stream)
+        self._open: dict[int, anyio.CancelScope] = {}
+
+    def __repr__(self) -> str:
+        return f"<Session {self.client or 'unnamed'} {len(self._open)} open {self._outbox}>"
+
+    async def run(self) -> None:
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._outbox.run)
+                await self._read(tasks)
+                tasks.cancel_scope.cancel()
+        except* (anyio.BrokenResourceError, anyio.ClosedResourceError, OSError):
+            pass  # the client went away; that is how most sessions end
+
+    async def _read(self, tasks: anyio.abc.TaskGroup) -> None:
+        chunk = self._first
+        while True:
+            try:
+                bodies = self._codec.split(chunk)
+            except FrameTooLongError as error:
+                await self._refuse(f"{error}; the connection is closed")
+                return
+            # Whatever one receive brought is answered in one send.
+            answers = [self._codec.encode(event) for body in bodies if (event := self._handle(body, tasks))]
+            if answers:
+                await self._outbox.put_now(b"".join(answers))
+            try:
+                chunk = await self._stream.receive(262144)
+            except anyio.EndOfStream:
+                return
+
+    async def _refuse(self, message: str) -> None:
+        error = Error(id=-1, code=ErrorCode.BAD_REQUEST, message=message, hint="docs/protocol.md has the frames")
+        await self._outbox.put_now(self._codec.encode(error))
+        with anyio.move_on_after(1.0):
+            await self._outbox.flush()
+
+    def _handle(self, body: bytes, tasks: anyio.abc.TaskGroup) -> Event | None:
+        """The answer, where it is there at once; otherwise a task that will send it."""
+        request = self._codec.decode(body)
+        match request:
+            case Error():
+                return request
+            case Hello():
+                return self._hello(request)
+            case Cancel():
+                if scope := self._open.get(request.target):
+                    scope.cancel()
+                return None
+        if immediate := IMMEDIATE.get(type(request)):
+            return immediate(self._services, request)
+        if request.id in self._open or len(self._open) >= MAX_OPEN:
+            what = "its id is that of an open request" if request.id in self._open else f"{MAX_OPEN} requests are open"
+            return Error(id=request.id, code=ErrorCode.BAD_REQUEST, message=f"the request was refused: {what}")
+        scope = self._open[request.id] = anyio.CancelScope()
+        tasks.start_soon(self._background, request, scope)
+        return None
+
+    def _hello(self, request: Hello) -> Event:
+        self.client = request.client
+        if request.protocol == PROTOCOL:
+            return Welcome(id=request.id, protocol=PROTOCOL, version=__version__, pid=os.getpid())
+        older = "daemon" if request.protocol > PROTOCOL else "client"
+        return Error(
+            id=request.id,
+            code=ErrorCode.VERSION_MISMATCH,
+            message=f"this daemon ({__version__}) speaks protocol {PROTOCOL}, the client protocol {request.protocol}",
+            hint=f"update the {older}",
+        )
+
+    async def _background(self, request: Request, scope: anyio.CancelScope) -> None:
+        async def respond(event: Event) -> None:
+            await self._outbox.put(self._codec.encode(event))
+
+        terminal: Event | None = None
+        try:
+            with scope:
+                terminal = await BACKGROUND[type(request)](self._services, request, self.client, respond)
+        except Exception as error:
+            log.exception("request.internal_error", request=type(request).__name__)
+            message = f"the daemon made a mistake: {type(error).__name__}: {error}"
+            terminal = Error(
+                id=request.id, code=ErrorCode.INTERNAL, message=message, hint="routerd's log has the details"
+            )
+        finally:
+            del self._open[request.id]
+        if terminal is None:
+            terminal = Error(id=request.id, code=ErrorCode.CANCELLED, message="the request was cancelled")
+        await respond(terminal)
