@@ -1,6 +1,6 @@
 """What routes.yaml may say, as structs. Defaults stand here once; docs/routes.md is written from them.
 
-`load.build` fills these from a YAML tree and reports every mistake with its place. A field's
+`build.build` fills these from a YAML tree and reports every mistake with its place. A field's
 annotation says how its text is read: `Duration` (``15m`` -> seconds), `Size` (``8GB`` -> bytes).
 """
 

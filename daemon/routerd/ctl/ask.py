@@ -9,6 +9,7 @@ from routerd_client import Client, Delta, Done, Progress, Routed
 from routerd_client.errors import InterruptedAnswerError
 
 from .common import context_option, daemon, json_option, parse_context, print_json
+from .progress import ProgressLine
 
 
 @click.command()
@@ -44,13 +45,13 @@ def command(prompt: str, model: str, context: tuple[str, ...], as_json: bool, **
 
 
 def _stream(client: Client, text: str, options: dict[str, Any]) -> None:
-    progress = _ProgressLine()
+    progress = ProgressLine()
     for event in client.stream(text, **options):
         match event:
             case Routed():
-                progress.note(f"{event.backend} ({event.model}): {', '.join(event.reasons)}")
+                progress.note(f"[{event.backend} ({event.model}): {', '.join(event.reasons)}]")
             case Progress():
-                progress.show(event)
+                progress.show(event.phase, event.fraction)
             case Delta():
                 progress.clear()
                 click.echo(event.text, nl=False)
@@ -70,27 +71,3 @@ def summary(done: Done) -> str:
     if done.finish_reason.value != "stop":
         parts.append(f"ended by {done.finish_reason.value}")
     return ", ".join(parts)
-
-
-class _ProgressLine:
-    """One line on stderr that is written over while something is waited for; nothing where stderr is no terminal."""
-
-    def __init__(self) -> None:
-        self._terminal = sys.stderr.isatty()
-        self._shown = False
-
-    def note(self, line: str) -> None:
-        if self._terminal:
-            self.clear()
-            click.echo(f"[{line}]", err=True)
-
-    def show(self, event: Progress) -> None:
-        if self._terminal:
-            share = f" {event.fraction:4.0%}" if event.fraction is not None else ""
-            click.echo(f"\r\x1b[K[{event.phase}{share}]", nl=False, err=True)
-            self._shown = True
-
-    def clear(self) -> None:
-        if self._shown:
-            click.echo("\r\x1b[K", nl=False, err=True)
-            self._shown = False

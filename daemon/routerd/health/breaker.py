@@ -76,7 +76,7 @@ class Breaker:
         self._outcomes.append((now, False))
         self._in_a_row += 1
         if state is BreakerState.HALF_OPEN:
-            self._cooldown = min(self._cooldown * 2, self.spec.cooldown_max)
+            self._cooldown = min(self._cooldown * 2, max(self.spec.cooldown, self.spec.cooldown_max))
             self._open(now)
         elif self._in_a_row >= self.spec.allowed_fails or self._rate_exceeded(now):
             self._open(now)
