@@ -1,0 +1,42 @@
+"""Child processes that do the slow work of preparing a model."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable
+from subprocess import DEVNULL, PIPE
+
+import anyio
+from anyio.abc import ByteReceiveStream
+from anyio.streams.text import TextReceiveStream
+
+LAST_LINES = 20
+
+
+async def run(command: list[str], on_line: Callable[[str], None], env: dict[str, str] | None = None) -> str | None:
+    """Run ``command``, each line of its stdout to ``on_line``.
+
+    Returns ``None`` on success, else what it last said on stderr. Cancelling kills it. Raises
+    ``OSError`` where it cannot be started.
+    """
+    errors: deque[str] = deque(maxlen=LAST_LINES)
+    process = await anyio.open_process(
+        command, stdin=DEVNULL, stdout=PIPE, stderr=PIPE, env=os.environ | (env or {}), start_new_session=True
+    )
+    # Leaving the block waits for the process, and kills it where the wait is cancelled.
+    async with process, anyio.create_task_group() as tasks:
+        tasks.start_soon(_lines, process.stdout, on_line)
+        tasks.start_soon(_lines, process.stderr, errors.append)
+    return None if process.returncode == 0 else "\n".join(errors) or f"exit code {process.returncode}"
+
+
+async def _lines(stream: ByteReceiveStream | None, on_line: Callable[[str], None]) -> None:
+    assert stream is not None
+    rest = ""
+    async for text in TextReceiveStream(stream, errors="replace"):
+        *lines, rest = (rest + text).split("\n")
+        for line in filter(str.strip, lines):
+            on_line(line)
+    if rest.strip():
+        on_line(rest)

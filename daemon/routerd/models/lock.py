@@ -1,0 +1,39 @@
+"""One process at a time does a piece of work, whoever else wants it done."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import anyio
+
+POLL_S = 0.1
+
+
+@asynccontextmanager
+async def locked(file: Path, *, timeout: float) -> AsyncIterator[None]:
+    """Hold ``file``'s lock, made where missing. The kernel frees it when the process ends, however it ends.
+
+    Raises ``TimeoutError`` after ``timeout`` seconds of waiting for another holder.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        with anyio.fail_after(timeout):
+            # Tried again and again: a thread that blocks in flock could not be called back.
+            while not _try_lock(descriptor):  # noqa: ASYNC110 - another process sets no event
+                await anyio.sleep(POLL_S)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _try_lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

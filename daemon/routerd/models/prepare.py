@@ -1,0 +1,70 @@
+"""Making a model ready: the slow way from a reference to a folder that a worker can load."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from . import child, demo
+from .errors import PrepareError
+from .lock import locked
+from .reference import Kind, ModelReference, converted_folder, dtype, resolve
+
+LOCK_TIMEOUT_S = 1800.0
+"""How long another process's download is waited for."""
+
+Progress = Callable[[str, float | None], None]
+
+
+async def prepare(reference: ModelReference, cache_dir: Path, progress: Progress) -> Path:
+    """The folder of ``reference``, downloaded and converted first where need be; at once where it is there.
+
+    ``progress`` gets a phase (``download``, ``verify``, ``convert``) and its fraction, ``None`` where
+    that is not known. Of several processes one does the work, the others wait for it. Cancelling
+    stops the work and leaves nothing that looks whole. Raises `ModelNotFoundError` and `PrepareError`.
+    """
+    if folder := resolve(reference, cache_dir):
+        return folder
+    target = converted_folder(reference, cache_dir)
+    try:
+        async with locked(target.with_name(target.name + ".lock"), timeout=LOCK_TIMEOUT_S):
+            return resolve(reference, cache_dir) or await _make(reference, target, progress)
+    except TimeoutError as exc:
+        raise PrepareError(f"another process has been preparing {reference.text} for too long") from exc
+    except OSError as exc:
+        raise PrepareError(f"{reference.text} cannot be stored in {cache_dir}: {exc}") from exc
+
+
+async def _make(reference: ModelReference, target: Path, progress: Progress) -> Path:
+    if reference.kind is not Kind.DEMO:
+        assert reference.path is not None
+        return await _convert(reference.path, target, progress)
+    # Next to its destination, as /tmp may be small and in memory; one name, so that a killed
+    # daemon's rest is found.
+    scratch = target.with_name(target.name + ".download")
+    try:
+        _empty(scratch)
+        return await _convert(await demo.fetch(scratch, progress), target, progress)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _empty(folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+
+
+async def _convert(source: Path, target: Path, progress: Progress) -> Path:
+    def report(line: str) -> None:
+        step = json.loads(line)
+        if step["phase"] == "weights":
+            progress("convert", step["fraction"])
+
+    progress("convert", None)
+    command = [sys.executable, "-m", "routerd.worker", "convert", str(source), str(target), "--dtype", dtype()]
+    if error := await child.run(command, report):
+        raise PrepareError(f"{source.name} cannot be converted: {error.splitlines()[-1]}")
+    return target

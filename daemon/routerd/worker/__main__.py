@@ -1,0 +1,62 @@
+"""``python -m routerd.worker``: run a model on a socket of the daemon, or convert one.
+
+Exit codes: 0 the daemon said so or is gone, 2 wrong arguments, 3 the model cannot be used.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+from . import lifeline
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m routerd.worker")
+    modes = parser.add_subparsers(dest="mode", required=True)
+    serve = modes.add_parser("serve", help="run a model")
+    serve.add_argument("--fd", type=int, required=True, help="the worker's end of a socketpair")
+    serve.add_argument("--parent", type=int, required=True, help="the daemon's process id")
+    serve.add_argument("--model", type=Path, required=True, help="a folder in mlx-lm's format")
+    serve.add_argument("--context", type=int, help="cap on prompt and answer together, in tokens")
+    serve.add_argument("--max-tokens", type=int, default=4096, help="an answer's cap where none is asked for")
+    serve.add_argument("--concurrency", type=int, default=8, help="answers decoded together")
+    convert = modes.add_parser("convert", help="make a model folder of a .gguf file")
+    convert.add_argument("src", type=Path)
+    convert.add_argument("dst", type=Path)
+    convert.add_argument("--dtype", choices=["bf16", "4bit"], default="bf16")
+    return parser.parse_args(arguments)
+
+
+def stay_local() -> None:
+    """Keep the libraries to local files, and quiet. They read these variables when they are imported."""
+    os.environ.update(
+        HF_HUB_OFFLINE="1",
+        TRANSFORMERS_OFFLINE="1",
+        HF_HUB_DISABLE_PROGRESS_BARS="1",
+        HF_HUB_DISABLE_TELEMETRY="1",
+        TRANSFORMERS_VERBOSITY="warning",
+        TOKENIZERS_PARALLELISM="false",
+    )
+
+
+def main() -> None:
+    arguments = parse()
+    stay_local()
+    # The modes are imported late: the watch on the parent must stand before anything slow begins.
+    if arguments.mode == "serve":
+        lifeline.ignore_keyboard()
+        lifeline.bind_to_parent(arguments.parent)
+        lifeline.volunteer_for_oom()
+        from .serve import serve
+
+        serve(arguments)
+    else:
+        from .convert import run
+
+        run(arguments)
+
+
+if __name__ == "__main__":
+    main()

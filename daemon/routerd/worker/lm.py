@@ -1,0 +1,224 @@
+"""Everything routerd uses of mlx_lm: a new version of it means reading this file, and no other.
+
+Importing this takes a second; nothing outside the worker does.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import mlx.core as mx
+from mlx.utils import tree_flatten
+from mlx_lm.generate import BatchGenerator, TextStateMachine, make_text_state_machine
+from mlx_lm.sample_utils import apply_min_p, apply_top_k, apply_top_p, make_logits_processors, make_sampler
+from mlx_lm.utils import load_model, load_tokenizer
+
+from ..models.errors import BrokenModelError
+from ..wire import Memory
+
+__all__ = ["Model", "apply_min_p", "apply_top_k", "apply_top_p", "load", "make_logits_processors", "make_sampler"]
+
+CACHE_LIMIT = 512 * 1024 * 1024
+"""Bytes of freed buffers that mlx may keep for reuse; without a limit it keeps all of them."""
+EVAL_BYTES = 64 * 1024 * 1024
+DEFAULT_CONTEXT = 4096
+PREFILL_ROWS = 8
+PREFILL_MAX = 2048
+
+logging.getLogger("transformers").setLevel(logging.WARNING)
+
+
+class _WithoutTools:
+    """A tokenizer as `make_text_state_machine` sees it, for answers to requests that offer no tools."""
+
+    has_tool_calling = False
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._tokenizer = tokenizer
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._tokenizer, name)
+
+
+class Segmenter:
+    """Splits decoded text into (state, text): ``normal``, ``reasoning`` or ``tool``, markers removed."""
+
+    def __init__(self, machine: Any, initial: str) -> None:
+        self._state = machine.make_state(initial)
+
+    @property
+    def state(self) -> str:
+        return str(self._state[0])
+
+    def feed(self, text: str) -> list[tuple[str, str]]:
+        """Segments in order, empty ones included: they tell that a state was passed."""
+        self._state, segments = TextStateMachine.split(self._state, text)
+        return list(segments)
+
+    def flush(self) -> list[tuple[str, str]]:
+        """What was kept back as the possible start of a marker."""
+        self._state, text, state = TextStateMachine.flush(self._state)
+        return [(state, text)]
+
+
+class Model:
+    """A loaded model with its tokenizer. ``vocab`` is 0 until the warm-up has measured it."""
+
+    def __init__(self, model: Any, tokenizer: Any, context: int, defaults: dict[str, Any]) -> None:
+        self.model = model
+        self.tokenizer = tokenizer
+        self.context = context
+        self.defaults = defaults
+        self.vocab = 0
+        self.longest_token = max(map(len, tokenizer.get_vocab()), default=1)
+        self._machine = make_text_state_machine(tokenizer)
+        self._machine_without_tools = make_text_state_machine(_WithoutTools(tokenizer))
+
+    @property
+    def tools(self) -> bool:
+        return bool(self.tokenizer.has_tool_calling)
+
+    @property
+    def reasoning(self) -> bool:
+        return bool(self.tokenizer.has_thinking)
+
+    @property
+    def has_chat_template(self) -> bool:
+        return bool(self.tokenizer.has_chat_template)
+
+    @property
+    def knows_developer(self) -> bool:
+        return "developer" in str(self.tokenizer.chat_template)
+
+    def render(self, messages: list[dict[str, Any]], **arguments: Any) -> str:
+        """The prompt's text. Raises whatever the model's template raises."""
+        text = self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True, **arguments)
+        return str(text)
+
+    def encode(self, text: str, *, special: bool) -> list[int]:
+        return list(self.tokenizer.encode(text, add_special_tokens=special))
+
+    def initial_state(self, prompt: list[int]) -> str:
+        """The state an answer to ``prompt`` starts in: a template may have opened the reasoning already."""
+        if self.tokenizer.response_initial_state:
+            return str(self.tokenizer.response_initial_state)
+        if not self.reasoning:
+            return "normal"
+        start, end = self.tokenizer.rfind_think_start(prompt), self.tokenizer.rfind_think_end(prompt)
+        return "reasoning" if start > end else "normal"
+
+    def segmenter(self, initial: str, *, tools: bool) -> Segmenter:
+        return Segmenter(self._machine if tools else self._machine_without_tools, initial)
+
+    def detokenizer(self) -> Any:
+        return self.tokenizer.detokenizer
+
+    def token_text(self, token: int) -> str:
+        return str(self.tokenizer.decode([token]))
+
+    def parse_tool_calls(self, text: str, tools: list[dict[str, Any]]) -> list[Any]:
+        """The calls in ``text``, each a mapping with name and arguments. Raises what the parser raises."""
+        parsed = self.tokenizer.tool_parser(text, tools)
+        return parsed if isinstance(parsed, list) else [parsed]
+
+    def generator(self, concurrency: int) -> Any:
+        """A fresh `BatchGenerator` for up to ``concurrency`` answers at once, memory limits set for it."""
+        generator = BatchGenerator(
+            self.model,
+            stop_tokens=[(token,) for token in self.tokenizer.eos_token_ids],
+            completion_batch_size=concurrency,
+            prefill_batch_size=min(PREFILL_ROWS, concurrency),
+            prefill_step_size=PREFILL_MAX,
+        )
+        # Constructing it wires all the memory the device recommends; several processes may not do so each.
+        generator.close()
+        if mx.metal.is_available():
+            mx.set_wired_limit(sum(array.nbytes for _, array in tree_flatten(self.model.parameters())))
+        mx.set_cache_limit(CACHE_LIMIT)
+        return generator
+
+
+def load(folder: Path, report: Callable[[float], None]) -> Model:
+    """Load the model in ``folder`` from local files only; ``report`` gets the fraction of bytes read.
+
+    Blocks. Raises `BrokenModelError` for the tokenizer, and whatever mlx_lm or mlx raise for the rest.
+    """
+    model, config = load_model(folder, lazy=True)
+    tokenizer = _load_tokenizer(folder, config)
+    _read_weights(model, report)
+    return Model(model, tokenizer, _context(config, tokenizer), _sampling_defaults(folder))
+
+
+def _load_tokenizer(folder: Path, config: dict[str, Any]) -> Any:
+    try:
+        # False, not None: None asks on the terminal whether to run the folder's own code.
+        settings = {"trust_remote_code": False}
+        return load_tokenizer(folder, settings, eos_token_ids=config.get("eos_token_id"))
+    except Exception as exc:  # transformers raises whatever a damaged file leads to, KeyErrors too
+        raise BrokenModelError(
+            f"the tokenizer cannot be loaded: {exc!r}",
+            hint="tokenizer.json or tokenizer_config.json is damaged or missing: download the model again",
+        ) from exc
+
+
+def _read_weights(model: Any, report: Callable[[float], None]) -> None:
+    arrays = [array for _, array in tree_flatten(model.parameters())]
+    total = sum(array.nbytes for array in arrays) or 1
+    batch: list[Any] = []
+    done = size = 0
+    for array in arrays:
+        batch.append(array)
+        size += array.nbytes
+        if size >= EVAL_BYTES:
+            mx.eval(batch)
+            done, size, batch = done + size, 0, []
+            report(done / total)
+    mx.eval(batch)
+    report(1.0)
+
+
+def _context(config: dict[str, Any], tokenizer: Any) -> int:
+    limit = config.get("max_position_embeddings") or config.get("text_config", {}).get("max_position_embeddings")
+    # transformers says 10**30 where a tokenizer names no limit
+    known = [int(n) for n in (limit, tokenizer.model_max_length) if n and n < 10**9]
+    return known[0] if known else DEFAULT_CONTEXT
+
+
+def _sampling_defaults(folder: Path) -> dict[str, Any]:
+    """What the model's makers recommend where nobody asks for anything else."""
+    try:
+        config = json.loads((folder / "generation_config.json").read_text())
+        wanted = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty")
+        return {k: config[k] for k in wanted if config.get(k) is not None} if config.get("do_sample") else {}
+    except (OSError, ValueError, AttributeError):
+        return {}
+
+
+def versions() -> dict[str, str]:
+    return {"mlx": version("mlx"), "mlx_lm": version("mlx-lm")}
+
+
+def memory(generator: Any) -> Memory:
+    """What mlx uses now; the peak counts anew from here."""
+    active = mx.get_active_memory()
+    report = Memory(
+        active=active,
+        # After a reset mlx says 0 until the next allocation.
+        peak=max(active, mx.get_peak_memory()),
+        cache=mx.get_cache_memory(),
+        kv=generator.prompt_cache_nbytes,
+    )
+    mx.reset_peak_memory()
+    return report
+
+
+def likeliest(logprobs: Any, count: int) -> list[tuple[int, float]]:
+    """The ``count`` likeliest tokens with their log probabilities, likeliest first."""
+    ids = mx.argpartition(-logprobs, kth=count - 1)[:count]
+    found: Any = ids.tolist(), logprobs[ids].tolist()
+    return sorted(zip(*found, strict=True), key=lambda pair: -pair[1])

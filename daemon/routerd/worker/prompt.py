@@ -1,0 +1,123 @@
+"""From the canonical chat to token ids, as the model's own template wants it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+
+from routerd_client.chat import ChatRequest, Message, NamedTool, ToolCall
+from routerd_client.records import FailureKind
+
+from .lm import Model
+from .validate import RequestError, bad
+
+RESERVED_ARGS = {
+    "add_generation_prompt",
+    "chat_template",
+    "continue_final_message",
+    "conversation",
+    "documents",
+    "max_length",
+    "messages",
+    "padding",
+    "processor_kwargs",
+    "return_assistant_tokens_mask",
+    "return_dict",
+    "return_tensors",
+    "tokenize",
+    "tokenizer_kwargs",
+    "tools",
+    "truncation",
+}
+"""Arguments of the templating function itself: what a caller may set are the template's variables."""
+
+
+class Prompt(msgspec.Struct, frozen=True):
+    """A request ready to be computed. ``max_tokens`` fits the context; ``tools`` are those offered."""
+
+    ids: list[int]
+    initial_state: str
+    max_tokens: int
+    tools: list[dict[str, Any]]
+
+
+def prepare(model: Model, chat: ChatRequest, max_tokens: int) -> Prompt:
+    """Template and tokenize ``chat``, an answer of ``max_tokens`` allowed where it does not say.
+
+    Blocks as long as that takes; a prompt of 100 KB takes a while. Raises `RequestError`:
+    ``bad_request`` where the template refuses, ``context_overflow`` where no room for an answer is left.
+    """
+    tools = offered_tools(chat)
+    ids = _tokenize(model, chat, tools)
+    room = model.context - len(ids)
+    if room < 1:
+        raise _overflow(f"the prompt has {len(ids)} tokens", model)
+    if not ids or not 0 <= min(ids) <= max(ids) < model.vocab:
+        raise bad("the prompt comes to no tokens, or to tokens the model does not have: its tokenizer does not fit it")
+    return Prompt(ids, model.initial_state(ids), min(chat.max_tokens or max_tokens, room), tools)
+
+
+def offered_tools(chat: ChatRequest) -> list[dict[str, Any]]:
+    """The tools the template may show: all, none, or the one that ``tool_choice`` names."""
+    if chat.tool_choice == "none":
+        return []
+    named = chat.tool_choice.function.name if isinstance(chat.tool_choice, NamedTool) else None
+    return [msgspec.to_builtins(tool) for tool in chat.tools if named in (None, tool.function.name)]
+
+
+def _tokenize(model: Model, chat: ChatRequest, tools: list[dict[str, Any]]) -> list[int]:
+    text = _render(model, chat, tools) if model.has_chat_template else plain(chat.messages)
+    # No token is longer than the longest, so this many characters cannot fit: no need to count them exactly.
+    if len(text) > model.context * model.longest_token:
+        raise _overflow(f"the prompt has {len(text)} characters", model)
+    return model.encode(text, special=not model.has_chat_template)
+
+
+def _render(model: Model, chat: ChatRequest, tools: list[dict[str, Any]]) -> str:
+    arguments = template_arguments(chat)
+    messages = [template_message(m, keep_developer=model.knows_developer) for m in chat.messages]
+    try:
+        return model.render(messages, tools=tools or None, **arguments)
+    except Exception as exc:  # a template is a program, and may raise anything
+        raise bad(f"the model's chat template cannot take this request: {exc}") from exc
+
+
+def template_arguments(chat: ChatRequest) -> dict[str, Any]:
+    """The variables a caller gives the template. Raises ``bad_request`` for names that are not theirs to set."""
+    if taken := RESERVED_ARGS & chat.template_args.keys():
+        raise bad(f"template_args may not set {', '.join(sorted(taken))}")
+    effort = {} if chat.reasoning_effort is None else {"reasoning_effort": chat.reasoning_effort}
+    return effort | chat.template_args
+
+
+def template_message(message: Message, *, keep_developer: bool = False) -> dict[str, Any]:
+    """``message`` in the shape chat templates expect: text content, arguments as an object."""
+    role = "system" if message.role == "developer" and not keep_developer else message.role
+    shaped: dict[str, Any] = {"role": role, "content": message.text}
+    if message.tool_calls:
+        shaped["tool_calls"] = [_template_call(call) for call in message.tool_calls]
+    optional = {"name": message.name, "tool_call_id": message.tool_call_id, "reasoning_content": message.reasoning}
+    return shaped | {key: value for key, value in optional.items() if value is not None}
+
+
+def _template_call(call: ToolCall) -> dict[str, Any]:
+    try:
+        arguments = json.loads(call.function.arguments or "{}")
+    except ValueError:
+        # An earlier model's broken call: templates print a string as it is.
+        arguments = call.function.arguments
+    return {"id": call.id, "type": "function", "function": {"name": call.function.name, "arguments": arguments}}
+
+
+def plain(messages: list[Message]) -> str:
+    """The conversation as lines of ``role: text``, for models that bring no chat template."""
+    return "".join(f"{m.role}: {m.text}\n" for m in messages) + "assistant:"
+
+
+def _overflow(what: str, model: Model) -> RequestError:
+    return RequestError(
+        FailureKind.CONTEXT_OVERFLOW,
+        f"{what}; the context is {model.context} tokens, and the answer needs room in it too",
+    )

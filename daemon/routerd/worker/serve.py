@@ -1,0 +1,100 @@
+"""From a folder to a serving engine: load, warm up, say so, serve."""
+
+from __future__ import annotations
+
+import socket
+import sys
+import time
+from argparse import Namespace
+from typing import TYPE_CHECKING
+
+from ..models.errors import BrokenModelError
+from ..models.folder import check_folder
+from ..wire import LoadFailed, Loading, Ready
+from .pipe import Inbox, Outbox, start_reader
+
+if TYPE_CHECKING:
+    from .engine import Engine
+    from .lm import Model
+
+LOAD_FAILED = 3
+"""The exit code of a worker that cannot use its model."""
+
+
+def serve(arguments: Namespace) -> None:
+    """Run the worker on ``arguments.fd``. Never returns: it ends with the socket, or with `Stop`.
+
+    Exits with `LOAD_FAILED` after a `LoadFailed` where the model cannot be loaded.
+    """
+    sock = socket.socket(fileno=arguments.fd)
+    inbox, outbox = Inbox(), Outbox(sock)
+    # Before the slow imports: the daemon may give up on this load at any time.
+    start_reader(sock, inbox)
+    try:
+        engine = _load(arguments, inbox, outbox)
+    except BrokenModelError as exc:
+        outbox.send(LoadFailed(message=str(exc), hint=exc.hint))
+        outbox.flush()
+        sys.exit(LOAD_FAILED)
+    engine.run()
+
+
+def _load(arguments: Namespace, inbox: Inbox, outbox: Outbox) -> Engine:
+    started = time.monotonic()
+    check_folder(arguments.model)
+    outbox.send(Loading(phase="import", fraction=0.0))
+    from . import lm  # seconds, and the folder may be refused without
+
+    try:
+        outbox.send(Loading(phase="weights", fraction=0.0))
+        model = lm.load(arguments.model, lambda done: outbox.send(Loading(phase="weights", fraction=done)))
+        model.context = min(model.context, arguments.context or model.context)
+        engine = _warm_engine(model, arguments, inbox, outbox)
+    except BrokenModelError:
+        raise
+    except Exception as exc:  # mlx_lm, transformers and mlx raise what they like at a model they cannot take
+        raise _explain(exc) from exc
+    outbox.send(_ready(model, engine, time.monotonic() - started))
+    return engine
+
+
+def _warm_engine(model: Model, arguments: Namespace, inbox: Inbox, outbox: Outbox) -> Engine:
+    from .engine import Engine
+    from .sampling import Samplers
+
+    outbox.send(Loading(phase="warmup", fraction=0.0))
+    engine = Engine(
+        model,
+        inbox,
+        outbox,
+        samplers=Samplers(model.defaults),
+        max_tokens=arguments.max_tokens,
+        concurrency=arguments.concurrency,
+    )
+    engine.warm_up()
+    return engine
+
+
+def _ready(model: Model, engine: Engine, load_s: float) -> Ready:
+    from .lm import versions
+
+    return Ready(
+        context=model.context,
+        vocab=model.vocab,
+        load_s=load_s,
+        tools=model.tools,
+        reasoning=model.reasoning,
+        versions=versions(),
+        memory=engine.memory(),
+    )
+
+
+def _explain(exc: Exception) -> BrokenModelError:
+    """``exc`` in words for whoever chose the model."""
+    text = " ".join(str(exc).split())[:500] or type(exc).__name__
+    if "not supported" in text:
+        return BrokenModelError(text, hint="this version of mlx-lm does not know the architecture; try a newer one")
+    return BrokenModelError(
+        f"the model cannot be loaded: {text}",
+        hint="its files do not fit each other, or need more memory than there is; download it again",
+    )

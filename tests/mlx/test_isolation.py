@@ -1,0 +1,279 @@
+"""No request can harm the worker, nor the requests next to it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import mlx.core as mx
+import pytest
+
+from routerd.wire import Cancel, Failed, Finished, FromWorker, Generate, Piece, Prefill, encoder
+from routerd.worker.engine import Engine
+from routerd.worker.lm import Model
+from routerd.worker.pipe import Inbox
+from routerd.worker.sampling import Drawing, Guard, Samplers, guard_processor, guard_sampler
+from routerd_client.chat import ChatRequest, ImagePart, ImageURL, Message, Sampling
+from routerd_client.framing import pack
+from routerd_client.records import FailureKind
+from tests.support.worker_client import Answered, WorkerClient, ask
+
+POISON = {
+    "no messages": ChatRequest(messages=[]),
+    "empty stop": ask(stop=[""]),
+    "long stop": ask(stop=["x" * 1025]),
+    "many stops": ask(stop=["x"] * 17),
+    "top_k": ask(temperature=1.0, sampling={"top_k": 10**9}),
+    "negative top_k": ask(sampling={"top_k": -1}),
+    "top_p": ask(sampling={"top_p": 1.5}),
+    "min_p": ask(sampling={"min_p": -0.1}),
+    "nan temperature": ask(temperature=math.nan),
+    "infinite temperature": ask(temperature=math.inf),
+    "negative temperature": ask(temperature=-1.0),
+    "bias of no token": ask(sampling={"logit_bias": {10**9: 1.0}}),
+    "bias of a negative token": ask(sampling={"logit_bias": {-1: 1.0}}),
+    "infinite bias": ask(sampling={"logit_bias": {1: math.inf}}),
+    "zero repetition penalty": ask(sampling={"repetition_penalty": 0.0}),
+    "nan penalty": ask(sampling={"presence_penalty": math.nan}),
+    "xtc threshold": ask(sampling={"xtc_threshold": 0.9}),
+    "negative seed": ask(sampling={"seed": -1}),
+    "seed with xtc": ask(sampling={"seed": 1, "xtc_probability": 0.5}),
+    "no tokens": ask(max_tokens=0),
+    "many logprobs": ask(logprobs=True, top_logprobs=21),
+    "an image": ChatRequest(messages=[Message("user", [ImagePart(ImageURL("data:,"))])]),
+    "a template argument": ask(template_args={"messages": 5}),
+    "a template that raises": ask(template_args={"refuse": True}),
+    "another template": ask(template_args={"chat_template": "{{ 1 / 0 }}"}),
+}
+
+
+@pytest.mark.parametrize("chat", POISON.values(), ids=POISON.keys())
+def test_a_bad_request_fails_alone(worker: WorkerClient, chat: ChatRequest) -> None:
+    mate, poison = worker.start_all([ask(max_tokens=8), chat])
+
+    assert worker.result(poison).failed.kind is FailureKind.BAD_REQUEST
+    assert worker.result(poison).failed.message
+    assert worker.result(mate).finished
+
+
+def test_a_prompt_over_the_context_is_refused_with_its_size(worker: WorkerClient) -> None:
+    failed = worker.chat(ask("a b c d " * 1000)).failed
+
+    assert failed.kind is FailureKind.CONTEXT_OVERFLOW
+    assert "2048" in failed.message
+
+
+def test_a_giant_prompt_is_refused_before_it_is_tokenized(worker: WorkerClient) -> None:
+    assert worker.chat(ask("x" * 20_000_000)).failed.kind is FailureKind.CONTEXT_OVERFLOW
+
+
+def test_an_unknown_role_is_a_bad_request(worker: WorkerClient) -> None:
+    frame = wire_frame(Generate(id=9001, chat=ask())).replace(b"\xa4user", b"\xa4uber")
+    worker.answers[9001] = Answered()
+    worker.sock.sendall(frame)
+
+    assert worker.result(9001).failed.kind is FailureKind.BAD_REQUEST
+
+
+def test_a_frame_of_nonsense_is_passed_over(worker: WorkerClient) -> None:
+    worker.sock.sendall(pack(b"\xc1 nonsense"))
+
+    assert worker.chat(ask()).finished
+
+
+def test_cancel_of_an_ended_request_is_nothing(worker: WorkerClient) -> None:
+    id_ = worker.start(ask())
+    worker.result(id_)
+    worker.cancel(id_)
+    worker.ping()
+
+    assert worker.answers[id_].finished
+
+
+class BrokenError(Exception):
+    """Raised by the samplers that these tests break."""
+
+
+class BreakingSamplers(Samplers):
+    """Temperature 0.77 gets a sampler that breaks at its third token, 0.78 such a processor."""
+
+    def drawing(self, sampling: Sampling) -> Drawing:
+        whole = super().drawing(Sampling(temperature=0.0))
+        if sampling.temperature == 0.77:
+            return Drawing(guard_sampler(breaking(lambda logprobs: mx.argmax(logprobs, axis=-1))), [])
+        if sampling.temperature == 0.78:
+            return Drawing(whole.sampler, [guard_processor(breaking(lambda _tokens, logits: logits))])
+        return whole
+
+
+def breaking(call: Callable[..., Any]) -> Callable[..., Any]:
+    calls = 0
+
+    def broken(*arguments: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == 3:
+            raise BrokenError
+        return call(*arguments)
+
+    return broken
+
+
+class Collector:
+    """An outbox that keeps what it is given, and lets a test answer each message at once."""
+
+    def __init__(self, done: int, react: Callable[[FromWorker], None]) -> None:
+        self.messages: list[FromWorker] = []
+        self._left = done
+        self._react = react
+
+    def send_all(self, messages: list[FromWorker]) -> None:
+        self.messages += messages
+        for message in messages:
+            self._react(message)
+        self._left -= sum(isinstance(m, Finished | Failed) for m in messages)
+        if self._left <= 0:
+            raise EndOfTestError
+
+    def of(self, id_: int) -> list[FromWorker]:
+        return [m for m in self.messages if getattr(m, "id", None) == id_]
+
+    def text(self, id_: int) -> str:
+        return "".join(m.text for m in self.of(id_) if isinstance(m, Piece))
+
+
+class EndOfTestError(Exception):
+    """Leaves the engine's loop, which by itself never ends."""
+
+
+def run_engine(
+    model: Model,
+    messages: list[Any],
+    *,
+    samplers: Samplers | None = None,
+    answer: Callable[[FromWorker], Any] = lambda _: None,
+) -> Collector:
+    """Run an engine in this process until every request in ``messages`` has ended.
+
+    What ``answer`` makes of a message of the engine is in the inbox before its next step.
+    """
+    inbox = Inbox()
+    samplers = samplers or Samplers()
+
+    def react(message: FromWorker) -> None:
+        if reply := answer(message):
+            inbox.put(reply)
+
+    collector = Collector(sum(isinstance(m, Generate) for m in messages), react)
+    engine = Engine(model, inbox, collector, samplers=samplers, max_tokens=64, concurrency=8)
+    engine.warm_up()
+    for message in messages:
+        inbox.put(message)
+    with pytest.raises(EndOfTestError):
+        engine.run()
+    return collector
+
+
+@pytest.mark.parametrize("temperature", [0.77, 0.78])
+def test_a_sampler_that_raises_in_a_step_fails_its_own_request_alone(tiny: Model, temperature: float) -> None:
+    chats = [ask("one"), ask("two", temperature=temperature), ask("three")]
+    healthy = run_engine(tiny, [Generate(id=n, chat=ask(c.messages[0].text)) for n, c in enumerate(chats)])
+    broken = run_engine(tiny, [Generate(id=n, chat=c) for n, c in enumerate(chats)], samplers=BreakingSamplers())
+
+    failed = broken.of(1)[-1]
+    assert isinstance(failed, Failed)
+    assert failed.kind is FailureKind.SERVER_ERROR
+    assert "BrokenError" in failed.message
+    assert [broken.text(n) for n in (0, 2)] == [healthy.text(n) for n in (0, 2)]
+
+
+class FaultyModel:
+    """A network that breaks when it sees a batch of two; ``layers`` and the rest are the real one's."""
+
+    def __init__(self, network: Any) -> None:
+        self._network = network
+
+    def __call__(self, inputs: Any, cache: Any) -> Any:
+        if inputs.shape[0] > 1:
+            raise BrokenError
+        return self._network(inputs, cache=cache)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._network, name)
+
+
+def test_a_step_that_breaks_fails_those_in_it_and_nobody_after(tiny: Model) -> None:
+    faulty = Model(FaultyModel(tiny.model), tiny.tokenizer, tiny.context, {})
+    together = [Generate(id=n, chat=ask()) for n in range(2)]
+    collector = run_engine(faulty, together)
+
+    assert [m.kind for n in range(2) for m in collector.of(n) if isinstance(m, Failed)] == [
+        FailureKind.SERVER_ERROR
+    ] * 2
+
+
+def test_cancel_ends_a_request_before_its_next_step(tiny: Model) -> None:
+    def after_three(message: FromWorker) -> Cancel | None:
+        nonlocal pieces
+        pieces += isinstance(message, Piece)
+        return Cancel(id=1) if pieces == 3 else None
+
+    pieces = 0
+    collector = run_engine(tiny, [Generate(id=1, chat=ask(max_tokens=1000))], answer=after_three)
+
+    failed = collector.of(1)[-1]
+    assert isinstance(failed, Failed)
+    assert failed.kind is FailureKind.CANCELLED
+    assert pieces == 3
+
+
+def test_cancel_in_the_midst_of_a_prefill_leaves_mates_exact(tiny: Model) -> None:
+    def in_prefill(message: FromWorker) -> Cancel | None:
+        halfway = isinstance(message, Prefill) and message.id == 1 and 0 < message.done < message.total
+        return Cancel(id=1) if halfway else None
+
+    mate, long = Generate(id=0, chat=ask("mate")), Generate(id=1, chat=ask("a b " * 450))
+    alone = run_engine(tiny, [mate])
+    together = run_engine(tiny, [mate, long], answer=in_prefill)
+
+    failed = together.of(1)[-1]
+    assert isinstance(failed, Failed)
+    assert failed.kind is FailureKind.CANCELLED
+    assert together.text(1) == ""
+    assert together.text(0) == alone.text(0)
+
+
+def test_a_cancel_overtakes_the_preparation(tiny: Model) -> None:
+    collector = run_engine(tiny, [Generate(id=1, chat=ask("x " * 900)), Cancel(id=1)])
+
+    (failed,) = collector.of(1)
+    assert isinstance(failed, Failed)
+    assert failed.kind is FailureKind.CANCELLED
+
+
+def test_requests_with_equal_sampling_share_a_sampler() -> None:
+    samplers = Samplers()
+    warm, same, seeded = (samplers.drawing(Sampling(temperature=0.5, seed=seed)) for seed in (None, None, 1))
+    greedy = [samplers.drawing(Sampling(temperature=0.0, top_p=p)) for p in (0.1, 0.2)]
+
+    assert warm.sampler is same.sampler
+    assert seeded.sampler is not warm.sampler
+    assert greedy[0].sampler is greedy[1].sampler
+
+
+def test_the_models_own_defaults_fill_gaps_only() -> None:
+    samplers = Samplers({"temperature": 0.6, "top_k": 20})
+
+    assert samplers.drawing(Sampling()).sampler is samplers.drawing(Sampling(temperature=0.6, top_k=20)).sampler
+
+
+def test_a_guard_keeps_the_first_failure() -> None:
+    guard = Guard(breaking(lambda x: x + 1), lambda x: x)
+
+    assert [guard(n) for n in (1, 1, 1, 1)] == [2, 2, 1, 1]
+    assert isinstance(guard.failure, BrokenError)
+
+
+def wire_frame(message: Generate) -> bytes:
+    return pack(encoder.encode(message))

@@ -1,0 +1,103 @@
+"""A whole model of some hundred kilobytes: random weights, a real tokenizer, a real chat template."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import mlx.core as mx
+from mlx.utils import tree_flatten
+from mlx_lm.models.llama import Model, ModelArgs
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
+
+END = "<|im_end|>"
+CHATML = (
+    "{% if refuse %}{{ raise_exception('refused') }}{% endif %}"
+    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' }}{{ message['content'] }}"
+    "{% for tool_call in message.tool_calls or [] %}"
+    "<tool_call>{{ tool_call.function | tojson }}</tool_call>{% endfor %}"
+    "{{ '<|im_end|>\\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
+)
+TOOLS = "{% if tools %}<tools>{{ tools | tojson }}</tools>{# <tool_call> tool_call.name #}\n{% endif %}"
+OPEN_THINKING = "{% if add_generation_prompt and open_thinking %}{{ '<think>' }}{% endif %}"
+CORPUS = [
+    "the quick brown fox jumps over the lazy dog",
+    "a model routes each request to the place that can answer it",
+    "one two three four five six seven eight nine ten",
+]
+
+
+def make_tiny_model(
+    folder: Path,
+    *,
+    vocab: int = 384,
+    context: int = 2048,
+    reasoning: bool = False,
+    tools: bool = False,
+    template: bool = True,
+    seed: int = 0,
+) -> Path:
+    """Write a 2-layer llama in float32 to ``folder`` and return it. It loads in a tenth of a second.
+
+    ``reasoning`` adds ``<think>`` and ``</think>`` to the vocabulary, ``tools`` makes mlx-lm parse
+    JSON in ``<tool_call>`` tags. The template opens the reasoning itself where asked to by the
+    argument ``open_thinking``, and raises where given ``refuse``. Without ``template`` the model knows no chat.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    specials = ["<|endoftext|>", "<|im_start|>", END] + ["<think>", "</think>"] * reasoning
+    tokenizer = _tokenizer(vocab, specials)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    settings: dict[str, object] = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "eos_token": END,
+        "bos_token": "<|endoftext|>",
+        "clean_up_tokenization_spaces": False,
+    }
+    if template:
+        settings["chat_template"] = TOOLS * tools + CHATML + OPEN_THINKING
+    _write(folder / "tokenizer_config.json", settings)
+    _save_weights(folder, tokenizer.get_vocab_size(), context, tokenizer.token_to_id(END), seed)
+    return folder
+
+
+def _tokenizer(vocab: int, specials: list[str]) -> Tokenizer:
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab - len(specials),
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        special_tokens=[],
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(CORPUS, trainer)
+    tokenizer.add_special_tokens([AddedToken(text, special=True) for text in specials])
+    return tokenizer
+
+
+def _save_weights(folder: Path, vocab: int, context: int, eos: int, seed: int) -> None:
+    config = {
+        "model_type": "llama",
+        "hidden_size": 64,
+        "num_hidden_layers": 2,
+        "intermediate_size": 128,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "rms_norm_eps": 1e-5,
+        "vocab_size": vocab,
+        "max_position_embeddings": context,
+        "tie_word_embeddings": False,
+        "eos_token_id": eos,
+    }
+    mx.random.seed(seed)
+    model = Model(ModelArgs.from_dict(config))
+    weights = dict(tree_flatten(model.parameters()))
+    # An end token that never wins: answers last as long as a test wants them to.
+    weights["lm_head.weight"][eos] = 0.0
+    mx.save_safetensors(str(folder / "model.safetensors"), weights, metadata={"format": "mlx"})
+    _write(folder / "config.json", config)
+
+
+def _write(file: Path, value: object) -> None:
+    file.write_text(json.dumps(value))
