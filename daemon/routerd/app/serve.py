@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 
 import anyio
-import anyio.abc
 import structlog
 
 from routerd_client.records import FailureKind, ModelStatus
 
 from ..config.places import Places
 from ..models.errors import ModelError
-from ..models.prepare import prepare
+from ..models.prepare import prepare as prepare_model
 from ..models.reference import ModelReference
 from ..server.hub import Hub
 from ..server.listener import claim
 from ..supervisor.errors import ProcessFailedError
+from ..supervisor.process import Prepare
 from ..supervisor.supervisor import Supervisor
+from ..supervisor.worker import Command, worker_command
 from .daemon import Daemon
 from .reload import first_load
 
@@ -30,50 +32,68 @@ DRAIN_S = 20.0
 """How long open chats may go on after a SIGTERM; login agents kill at 30."""
 
 
-async def serve(places: Places, *, on_ready: Callable[[Daemon], None] = lambda _daemon: None) -> None:
-    """Run until SIGTERM or SIGINT; ``on_ready`` is called once connections are accepted.
+@asynccontextmanager
+async def running(
+    places: Places, *, prepare: Prepare | None = None, command: Command = worker_command
+) -> AsyncIterator[Daemon]:
+    """A daemon that accepts connections and watches its file, until the ``with`` ends.
 
-    SIGTERM and SIGINT drain: no new chats, `DRAIN_S` for the open ones; a second one cuts them.
-    SIGHUP reloads. Raises `ConfigFailedError`, `SocketTakenError` or ``OSError`` where it cannot start.
+    ``prepare`` and ``command`` say how models are made ready and workers started, where it is not the
+    usual way. Raises `ConfigFailedError`, `SocketTakenError` or ``OSError`` where it cannot start.
     """
     first = await first_load(places.config)
     places.state.mkdir(mode=0o700, parents=True, exist_ok=True)
     hub = Hub()
     with claim(places.socket):
-        async with (
-            Supervisor(places.state, partial(_prepare, places), on_change=partial(_publish_model, hub)) as supervisor,
-            anyio.create_task_group() as tasks,
-        ):
+        supervisor = Supervisor(
+            places.state,
+            prepare or partial(_prepare, places),
+            on_change=partial(_publish_model, hub),
+            command=command,
+        )
+        async with supervisor, anyio.create_task_group() as tasks:
             daemon = Daemon(places, first, supervisor, hub, tasks)
-            with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
-                await tasks.start(daemon.listener.run)
-                tasks.start_soon(daemon.watch_file)
-                log.info("routerd.ready", socket=str(places.socket), config=str(places.config))
-                on_ready(daemon)
-                async for number in signals:
-                    if number == signal.SIGHUP:
-                        tasks.start_soon(daemon.reload, "SIGHUP")
-                    elif daemon.draining:
-                        break
-                    else:
-                        tasks.start_soon(_drain, daemon, tasks)
-            tasks.cancel_scope.cancel()
+            await tasks.start(daemon.listener.run)
+            tasks.start_soon(daemon.watch_file)
+            log.info("routerd.ready", socket=str(places.socket), config=str(places.config))
+            try:
+                yield daemon
+            finally:
+                tasks.cancel_scope.cancel()
     log.info("routerd.stopped")
 
 
-async def _drain(daemon: Daemon, tasks: anyio.abc.TaskGroup) -> None:
+async def serve(places: Places) -> None:
+    """Run the daemon until SIGTERM or SIGINT; raises what `running` raises.
+
+    The first of them drains: no new chats, `DRAIN_S` for the open ones; a second one cuts them.
+    SIGHUP reloads.
+    """
+    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+        async with running(places) as daemon, anyio.create_task_group() as tasks:
+            async for number in signals:
+                if number == signal.SIGHUP:
+                    tasks.start_soon(daemon.reload, "SIGHUP")
+                elif daemon.draining:
+                    break
+                else:
+                    tasks.start_soon(_drain, daemon, tasks.cancel_scope)
+            tasks.cancel_scope.cancel()
+
+
+async def _drain(daemon: Daemon, stop: anyio.CancelScope) -> None:
     daemon.draining = True
     log.info("routerd.draining", open=daemon.status().requests["open"], seconds=DRAIN_S)
     cut = await daemon.supervisor.drain(DRAIN_S)
     if cut:
         log.warning("routerd.cut", requests=cut)
-    tasks.cancel_scope.cancel()
+    stop.cancel()
 
 
 async def _prepare(places: Places, reference: str, on_phase: Callable[[str, float | None], None]) -> Path:
     """Relative paths of models count from the folder of routes.yaml."""
     try:
-        return await prepare(ModelReference.parse(reference, places.config.parent), places.cache, on_phase)
+        return await prepare_model(ModelReference.parse(reference, places.config.parent), places.cache, on_phase)
     except ModelError as error:
         raise ProcessFailedError(FailureKind.LOAD_FAILED, str(error), hint=error.hint) from error
     except ValueError as error:

@@ -200,7 +200,8 @@ class ModelProcess:
         before = self.residency
         self._state = step(self._state, event, anyio.current_time(), error)
         if before is not self.residency:
-            log.info(f"model.{self.residency.value}", backend=self.name, **({"error": error} if error else {}))
+            why = {"error": self._state.error} if self._state.error else {}
+            log.info(f"model.{self.residency.value}", backend=self.name, **why)
             self._effects.on_change(self)
         self._announce()
 
@@ -284,7 +285,7 @@ class ModelProcess:
                 worker.condemn(_stuck(FailureKind.STALLED, "stall_timeout", self.spec.stall_timeout))
         if not (worker.gone.is_set() or worker.refused or worker.condemned):
             self._step(Event.STOP)
-            await worker.send(wire.Stop(id=0))
+            await worker.send(wire.Stop())
         with anyio.move_on_after(STOP_GRACE_S):
             await worker.gone.wait()
         worker.kill()

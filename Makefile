@@ -1,0 +1,52 @@
+# make demo: see it work. make test: everything CI runs. Both make .venv with plain python3 and pip.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+MODEL ?= demo
+EXTRA := $(if $(filter Darwin,$(shell uname -s)),,[cpu])
+DEVEXTRA := $(if $(filter Darwin,$(shell uname -s)),[dev],[cpu,dev])
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint types imports format bench clean
+
+help:
+	@echo "make demo   install into .venv and run routerctl demo (MODEL=... takes any model)"
+	@echo "make test   install what the tests need and run them all"
+	@echo "make lint types imports   the other checks of .ci/run"
+	@echo "make bench  the benchmarks, quickly"
+
+$(VENV)/installed: pyproject.toml client/pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit("routerd needs Python 3.11 or newer; say: make PYTHON=python3.12 ...") if sys.version_info < (3, 11) else None'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ./client -e '.$(EXTRA)'
+	@touch $@
+
+$(VENV)/dev: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ./client -e '.$(DEVEXTRA)'
+	@touch $@
+
+demo: $(VENV)/installed
+	$(BIN)/routerctl demo --model '$(MODEL)'
+
+test: $(VENV)/dev
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: $(VENV)/dev
+	$(BIN)/mypy
+
+imports: $(VENV)/dev
+	$(BIN)/lint-imports
+
+format: $(VENV)/dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(VENV)/dev
+	$(BIN)/python -m benchmarks.ipc --quick
+
+clean:
+	rm -rf $(VENV) dist .mypy_cache .ruff_cache .hypothesis .import_linter_cache
