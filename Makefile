@@ -16,13 +16,15 @@ help:
 	@echo "make bench  the benchmarks, quickly"
 
 $(VENV)/installed: pyproject.toml client/pyproject.toml
-	$(PYTHON) -c 'import sys; sys.exit("routerd needs Python 3.11 or newer; say: make PYTHON=python3.12 ...") if sys.version_info < (3, 11) else None'
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ./client -e '.$(EXTRA)'
+	@$(PYTHON) -c 'import sys; sys.exit("routerd needs Python 3.11 or newer; say: make PYTHON=python3.12 ...") if sys.version_info < (3, 11) else None'
+	@echo "installing into $(VENV); the first time takes a minute"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ./client -e '.$(EXTRA)'
 	@touch $@
 
 $(VENV)/dev: $(VENV)/installed
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ./client -e '.$(DEVEXTRA)'
+	@echo "installing what the tests need"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ./client -e '.$(DEVEXTRA)'
 	@touch $@
 
 demo: $(VENV)/installed
