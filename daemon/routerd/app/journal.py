@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import structlog
 
 from routerd_client.protocol import Done, Error
-from routerd_client.records import Decision
+from routerd_client.records import BreakerState, Decision
 
 from ..dispatch.generation import Generation
 from ..dispatch.run import Call
@@ -41,6 +41,10 @@ class Journal:
         texts = _texts(call, terminal) if self._source.generation.config.log.prompts else {}
         (log.warning if how == "failed" else log.info)(f"chat.{how}", **facts, **texts)
         self._source.hub.publish("decision", how, **facts)
+
+    def breaker(self, backend: str, state: BreakerState, reason: str) -> None:
+        log.warning(f"breaker.{state.value}", backend=backend, reason=reason)
+        self._source.hub.publish("status", "breaker", backend=backend, state=state.value, reason=reason)
 
 
 def _facts(call: Call, decision: Decision | None, terminal: Done | Error | None) -> dict[str, Any]:

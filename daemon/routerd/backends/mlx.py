@@ -44,8 +44,9 @@ class MlxBackend:
             await emit(Waiting(phase, fraction))
 
         try:
-            async with self._supervisor.lease(self.name, on_progress) as worker, worker.generate(chat) as stream:
-                return await _relay(stream, emit)
+            async with self._supervisor.lease(self.name, on_progress) as worker:
+                with worker.generate(chat) as stream:
+                    return await _relay(stream, emit)
         except ProcessFailedError as error:
             raise BackendError(error.kind, error.message, hint=error.hint, retry_after_s=error.retry_after_s) from error
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from msgspec import Struct
+
 from routerd_client.chat import Priority
 
 Duration = Annotated[float, "duration"]

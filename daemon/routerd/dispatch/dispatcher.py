@@ -10,7 +10,7 @@ import structlog
 
 from routerd_client.chat import ChatRequest
 from routerd_client.protocol import Done, Error, ErrorCode
-from routerd_client.records import Candidate, Decision
+from routerd_client.records import BreakerState, Candidate, Decision
 
 from ..backends.base import Backend, BackendError, End
 from ..health.failure import RULES
@@ -33,6 +33,9 @@ class Observer(Protocol):
 
     def ended(self, call: Call, decision: Decision | None, terminal: Done | Error | None) -> None:
         """``decision`` is None where none was made; ``terminal`` is None where the chat was cancelled."""
+
+    def breaker(self, backend: str, state: BreakerState, reason: str) -> None:
+        """A backend's breaker opened or closed."""
 
 
 class Dispatcher:
@@ -112,7 +115,9 @@ class Dispatcher:
             await run.start(backend, candidate)
             end = await backend.answer(run.chat, run.receive)
         except BackendError as failure:
+            before = health.breaker.state(anyio.current_time())
             health.failed(anyio.current_time(), failure.kind, failure.message, failure.retry_after_s)
+            self._compare(backend, before, health, failure.message)
             run.end_attempt(backend.name, failure)
             log.warning(
                 "attempt.failed",
@@ -127,9 +132,16 @@ class Dispatcher:
             health.released()
             run.end_attempt(backend.name, None, cancelled=True)
             raise
+        before = health.breaker.state(anyio.current_time())
         health.succeeded(anyio.current_time(), run.ttft_s)
+        self._compare(backend, before, health, "")
         run.end_attempt(backend.name, None)
         return end, None
+
+    def _compare(self, backend: Backend, before: BreakerState, health: Health, reason: str) -> None:
+        state = health.breaker.state(anyio.current_time())
+        if state is not before:
+            self._observer.breaker(backend.name, state, reason)
 
     def _retry_after(self, generation: Generation, run: Run) -> float | None:
         """The soonest moment at which one of the endpoint's backends may be asked again."""

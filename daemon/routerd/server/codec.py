@@ -8,6 +8,9 @@ from routerd_client import protocol
 from routerd_client.framing import FrameBuffer, LineBuffer, pack
 from routerd_client.protocol import Error, ErrorCode, Event, Request
 
+UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError)
+"""What the decoders raise at bytes they cannot take; text that is not UTF-8 and deep nesting among it."""
+
 
 class FrameCodec:
     """Length-prefixed MessagePack, as our clients speak."""
@@ -19,7 +22,7 @@ class FrameCodec:
         """The request in ``body``, or the `Error` that answers it."""
         try:
             return protocol.request_decoder.decode(body)
-        except msgspec.MsgspecError as error:
+        except UNREADABLE as error:
             return _refusal(error, body, protocol.peek_decoder)
 
     def encode(self, event: Event) -> bytes:
@@ -35,7 +38,7 @@ class LineCodec:
     def decode(self, body: bytes) -> Request | Error:
         try:
             return protocol.json_request_decoder.decode(body)
-        except msgspec.MsgspecError as error:
+        except UNREADABLE as error:
             return _refusal(error, body, protocol.json_peek_decoder)
 
     def encode(self, event: Event) -> bytes:
@@ -46,13 +49,13 @@ Codec = FrameCodec | LineCodec
 
 
 def _refusal(
-    error: msgspec.MsgspecError,
+    error: Exception,
     body: bytes,
     peek: msgspec.msgpack.Decoder[protocol.Peek] | msgspec.json.Decoder[protocol.Peek],
 ) -> Error:
     try:
         seen = peek.decode(body)
-    except msgspec.MsgspecError:
+    except UNREADABLE:
         return Error(
             id=-1,
             code=ErrorCode.BAD_REQUEST,

@@ -48,23 +48,36 @@ def claim(path: Path) -> Iterator[None]:
             "Choose a shorter one with --socket or ROUTERD_SOCKET"
         )
     _private_folder(path.parent)
-    lock = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    lock = _lock(path.with_suffix(".lock"), path)
     try:
+        path.unlink(missing_ok=True)
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        path.with_suffix(".lock").unlink(missing_ok=True)
+        os.close(lock)
+
+
+def _lock(file: Path, path: Path) -> int:
+    """The descriptor that holds the lock, with our pid in it."""
+    while True:
+        lock = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             owner = os.pread(lock, 20, 0).decode(errors="replace").strip() or "unknown"
+            os.close(lock)
             raise SocketTakenError(
                 f"a daemon (pid {owner}) already listens on {path}. Stop it first, or choose another with --socket"
             ) from error
-        os.ftruncate(lock, 0)
-        os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
-        path.unlink(missing_ok=True)
-        yield
-        path.unlink(missing_ok=True)
-        path.with_suffix(".lock").unlink(missing_ok=True)
-    finally:
-        os.close(lock)
+        try:
+            if file.stat().st_ino == os.fstat(lock).st_ino:
+                os.ftruncate(lock, 0)
+                os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+                return lock
+        except FileNotFoundError:
+            pass
+        os.close(lock)  # it was removed by a daemon that stopped just now: lock its successor
 
 
 def _private_folder(folder: Path) -> None:
@@ -106,22 +119,25 @@ class Listener:
             await listener.serve(self._connection)
 
     async def _connection(self, stream: anyio.abc.SocketStream) -> None:
-        async with stream:
-            uid = peer_uid(stream.extra(anyio.abc.SocketAttribute.raw_socket))
-            if uid != os.getuid():
-                log.warning("peer.refused", uid=uid)
-                return
-            try:
-                with anyio.fail_after(FIRST_BYTE_S):
-                    first = await stream.receive(262144)
-            except (TimeoutError, anyio.EndOfStream, anyio.BrokenResourceError, OSError):
-                return
-            if first[:1].isalpha() and first[:1].isupper():
-                await stream.send(HTTP_NOT_HERE)
-                return
-            session = Session(stream, self._services, first)
-            self._sessions.add(session)
-            try:
-                await session.run()
-            finally:
-                self._sessions.discard(session)
+        try:
+            async with stream:
+                await self._welcome(stream)
+        except (TimeoutError, anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError, OSError):
+            pass  # the peer went away, or never said anything
+
+    async def _welcome(self, stream: anyio.abc.SocketStream) -> None:
+        uid = peer_uid(stream.extra(anyio.abc.SocketAttribute.raw_socket))
+        if uid != os.getuid():
+            log.warning("peer.refused", uid=uid)
+            return
+        with anyio.fail_after(FIRST_BYTE_S):
+            first = await stream.receive(262144)
+        if first[:1].isalpha() and first[:1].isupper():
+            await stream.send(HTTP_NOT_HERE)
+            return
+        session = Session(stream, self._services, first)
+        self._sessions.add(session)
+        try:
+            await session.run()
+        finally:
+            self._sessions.discard(session)

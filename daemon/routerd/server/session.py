@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 from collections.abc import Awaitable, Callable
 
 import anyio
@@ -22,6 +23,8 @@ log = structlog.get_logger()
 
 MAX_OPEN = 1024
 """Requests one connection may have open at a time."""
+
+HANG_UP_POLL_S = 0.05
 
 Respond = Callable[[Event], Awaitable[None]]
 
@@ -65,7 +68,18 @@ class Session:
             try:
                 chunk = await self._stream.receive(262144)
             except anyio.EndOfStream:
+                await self._finish()
                 return
+
+    async def _finish(self) -> None:
+        """The client will ask nothing more. One that only closed its sending side, as ``echo ... | socat``
+        does, still gets its answers; one that is gone is told apart by the hang-up that poll reports."""
+        poll = select.poll()
+        poll.register(self._stream.extra(anyio.abc.SocketAttribute.raw_socket), 0)
+        while self._open and not poll.poll(0):  # noqa: ASYNC110 - a hang-up after end of file wakes nobody
+            await anyio.sleep(HANG_UP_POLL_S)
+        if not self._open:
+            await self._outbox.flush()
 
     async def _refuse(self, message: str) -> None:
         error = Error(id=-1, code=ErrorCode.BAD_REQUEST, message=message, hint="docs/protocol.md has the frames")

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from routerd_client.records import FailureKind, ModelStatus, Residency
 
 from .. import wire
 from ..config.schema import MlxSpec
-from .errors import ProcessFailedError
+from .errors import ProcessFailedError, RetiredError
 from .memory import MemoryBook, MemoryFullError
 from .state import Event, State, may_start, settled, step
 from .waiting import wait_any
@@ -53,7 +52,7 @@ class Effects:
 class ModelProcess:
     """The single owner of one model's lifecycle; all of it runs on one event loop.
 
-    Requests come through `lease`. Only the task `_run` moves a living process; everybody else sets a
+    Requests come through `acquire`. Only the task `_run` moves a living process; everybody else sets a
     wish and wakes it. ``predecessor`` is an older process of the same model that must be gone first.
     """
 
@@ -97,7 +96,7 @@ class ModelProcess:
             backend=self.name,
             model=self.spec.model,
             residency=self.residency,
-            pid=worker.pid if worker else None,
+            pid=worker.pid if worker and not worker.gone.is_set() else None,
             in_flight=self._leases,
             context=ready.context if ready else None,
             load_s=ready.load_s if ready else None,
@@ -107,21 +106,26 @@ class ModelProcess:
             error=self._state.error,
         )
 
-    @asynccontextmanager
-    async def lease(self, on_progress: OnProgress) -> AsyncIterator[Worker]:
-        """A ready worker, kept loaded for as long as the ``with`` lasts; starts it where it is not running.
+    async def acquire(self, on_progress: OnProgress) -> Worker:
+        """A ready worker, kept loaded until `release`; starts it where it is not running.
 
         ``on_progress`` is awaited as the load goes on. Waits as long as the load takes; raises
-        `ProcessFailedError` where the model cannot be had now.
+        `ProcessFailedError` where the model cannot be had now, and `RetiredError` where this process
+        takes no more requests.
         """
         self._leases += 1
         try:
-            yield await self._ready_worker(on_progress)
-        finally:
-            self._leases -= 1
-            self._idle_since = anyio.current_time()
-            self._wake.set()
-            self._announce()
+            return await self._ready_worker(on_progress)
+        except BaseException:
+            self.release()
+            raise
+
+    def release(self) -> None:
+        """The end of one `acquire`."""
+        self._leases -= 1
+        self._idle_since = anyio.current_time()
+        self._wake.set()
+        self._announce()
 
     async def measure(self) -> None:
         """Ask the worker for its memory figures; nothing where none is ready."""
@@ -134,6 +138,8 @@ class ModelProcess:
             return False
         self._stop_wanted = True
         self._wake.set()
+        if self.busy and self._worker:
+            self._worker.condemn(_UNLOADED)
         await self.gone()
         self._stop_wanted = False
         self._step(Event.STOP)  # also ends a back-off: the next request starts at once
@@ -167,13 +173,15 @@ class ModelProcess:
         while True:
             changed = self._changed
             if self._retired:
-                raise ProcessFailedError(FailureKind.NOT_FOUND, f"{self.name} was removed or replaced by a reload")
+                raise RetiredError
             if self.residency is Residency.READY and self._worker:
                 return self._worker
             now = anyio.current_time()
+            if told and (self._stop_wanted or self.residency is Residency.STOPPED):
+                raise _UNLOADED
             if self.residency in (Residency.BACKOFF, Residency.FAILED) and (told or now < self._state.retry_at):
                 raise self._unavailable(now)  # of those who waited for this load, none starts the next
-            if may_start(self._state, now):
+            if may_start(self._state, now) and not self._stop_wanted:
                 self._start()
             progress = self._progress()
             if self.residency is Residency.LOADING and told != progress:
@@ -283,13 +291,16 @@ class ModelProcess:
                 worker.condemn(_stuck(FailureKind.LOAD_FAILED, "load_timeout", self.spec.load_timeout))
             elif worker.in_flight:
                 worker.condemn(_stuck(FailureKind.STALLED, "stall_timeout", self.spec.stall_timeout))
-        if not (worker.gone.is_set() or worker.refused or worker.condemned):
+        if not (worker.gone.is_set() or worker.refused or worker.condemned) or self._stop_wanted:
             self._step(Event.STOP)
-            await worker.send(wire.Stop())
+            worker.send(wire.Stop())
         with anyio.move_on_after(STOP_GRACE_S):
             await worker.gone.wait()
         worker.kill()
         await worker.gone.wait()
+
+
+_UNLOADED = ProcessFailedError(FailureKind.OVERLOADED, "the model was unloaded while it was wanted")
 
 
 def _stuck(kind: FailureKind, setting: str, seconds: float) -> ProcessFailedError:

@@ -15,7 +15,7 @@ from routerd_client.records import FailureKind, ModelStatus
 
 from ..config.plan import needs_restart
 from ..config.schema import MlxSpec
-from .errors import ProcessFailedError
+from .errors import ProcessFailedError, RetiredError
 from .leftovers import WorkerFile
 from .memory import MemoryBook
 from .process import Effects, ModelProcess, OnProgress, Prepare
@@ -98,16 +98,28 @@ class Supervisor:
 
     @asynccontextmanager
     async def lease(self, name: str, on_progress: OnProgress) -> AsyncIterator[Worker]:
-        """`ModelProcess.lease` of the process that now has this name."""
-        process = self._processes.get(name)
-        if process is None:
-            raise ProcessFailedError(FailureKind.NOT_FOUND, f"{name} was removed by a reload")
-        async with process.lease(on_progress) as worker:
+        """A ready worker of the process that has this name, kept loaded for as long as the ``with`` lasts.
+
+        A request that waits for a load is not hurt by a reload: it waits on for the process that takes
+        the old one's place. See `ModelProcess.acquire`.
+        """
+        process, worker = await self._acquire(name, on_progress)
+        try:
             yield worker
+        finally:
+            process.release()
+
+    async def _acquire(self, name: str, on_progress: OnProgress) -> tuple[ModelProcess, Worker]:
+        while process := self._processes.get(name):
+            try:
+                return process, await process.acquire(on_progress)
+            except RetiredError:
+                continue
+        raise ProcessFailedError(FailureKind.NOT_FOUND, f"{name} was removed by a reload")
 
     async def load(self, name: str, on_progress: OnProgress) -> None:
-        """Return when the model is ready. Raises `ProcessFailedError`; an unknown name is ``KeyError``."""
-        async with self._processes[name].lease(on_progress):
+        """Return when the model is ready. Raises `ProcessFailedError`."""
+        async with self.lease(name, on_progress):
             pass
 
     async def unload(self, name: str, *, force: bool) -> bool:
@@ -124,13 +136,16 @@ class Supervisor:
     async def drain(self, seconds: float) -> int:
         """Retire every process; returns how many requests were cut when ``seconds`` had passed."""
         cut = 0
+        processes = [*self._processes.values(), *self._retiring]
+        self._processes.clear()
+        self._retiring.update(processes)
 
         async def retire(process: ModelProcess) -> None:
             nonlocal cut
             cut += await process.retire(seconds)
 
         async with anyio.create_task_group() as tasks:
-            for process in (*self._processes.values(), *self._retiring):
+            for process in processes:
                 tasks.start_soon(retire, process)
         return cut
 
@@ -148,7 +163,7 @@ class Supervisor:
 
         try:
             await self.load(name, nobody)
-        except (ProcessFailedError, KeyError) as error:
+        except ProcessFailedError as error:
             log.warning("model.preload_failed", backend=name, error=str(error))
 
     async def _recorded(self, pid: int, name: str, alive: bool) -> None:

@@ -6,8 +6,8 @@ import os
 import socket
 import sys
 from collections import deque
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 from subprocess import DEVNULL, PIPE
@@ -51,8 +51,10 @@ class Worker:
         self._name = name
         self._ids = count(1)
         self._streams: dict[int, Stream] = {}
+        self._owed: set[int] = set()  # answers the worker has not ended, also those that nobody wants any more
         self._pings: dict[int, anyio.Event] = {}
-        self._send_lock = anyio.Lock()
+        self._outgoing: deque[wire.ToWorker] = deque()
+        self._work = anyio.Event()  # for the writer alone
         self._stderr: deque[str] = deque(maxlen=30)
         self._condemned: ProcessFailedError | None = None
         self.pid = process.pid
@@ -99,13 +101,15 @@ class Worker:
 
     @property
     def in_flight(self) -> int:
-        return len(self._streams)
+        """Answers the worker has been asked for and has not ended, cancelled ones among them."""
+        return len(self._owed)
 
     async def run(self) -> None:
         """Read the worker until it ends, then kill what is left of its group. Cancelling kills it."""
         try:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._read_stderr)
+                tasks.start_soon(self._write_pipe)
                 await self._read_pipe()
                 tasks.cancel_scope.cancel()
         finally:
@@ -116,24 +120,32 @@ class Worker:
                 await self._process.aclose()
             self._end()
 
-    @asynccontextmanager
-    async def generate(self, chat: ChatRequest) -> AsyncIterator[Stream]:
+    @contextmanager
+    def generate(self, chat: ChatRequest) -> Iterator[Stream]:
         """Ask for an answer to ``chat``; leaving before its end cancels it in the worker."""
+        if self.gone.is_set():
+            raise self.death()
         stream = Stream(next(self._ids))
-        if not self._streams:
+        question = wire.Generate(id=stream.id, chat=chat)
+        if not self._owed:
             self.last_sign = anyio.current_time()
+        self._owed.add(stream.id)
         self._streams[stream.id] = stream
         self._tell()
+        self.send(question)
         try:
-            if self.gone.is_set():
-                raise self.death()
-            await self.send(wire.Generate(id=stream.id, chat=chat))
             yield stream
         finally:
             del self._streams[stream.id]
             if not stream.ended:
-                with anyio.CancelScope(shield=True):
-                    await self.send(wire.Cancel(id=stream.id))
+                self._cancel(question)
+
+    def _cancel(self, question: wire.Generate) -> None:
+        if question in self._outgoing:  # a worker that does not read: it need never hear of it
+            self._outgoing.remove(question)
+            self._owed.discard(question.id)
+        else:
+            self.send(wire.Cancel(id=question.id))
 
     async def ping(self) -> None:
         """Wait for a sign of life, or for its end; refreshes ``memory``."""
@@ -141,16 +153,16 @@ class Worker:
             return
         id_, answered = next(self._ids), anyio.Event()
         self._pings[id_] = answered
-        await self.send(wire.Ping(id=id_))
-        await answered.wait()
-
-    async def send(self, message: wire.ToWorker) -> None:
-        """Send one message; one to a worker that is gone is dropped: its end is told by `gone`."""
+        self.send(wire.Ping(id=id_))
         try:
-            async with self._send_lock:
-                await self._pipe.send(pack(wire.encoder.encode(message)))
-        except (OSError, anyio.BrokenResourceError, anyio.ClosedResourceError):
-            pass
+            await answered.wait()
+        finally:
+            self._pings.pop(id_, None)
+
+    def send(self, message: wire.ToWorker) -> None:
+        """Have one message sent, in order. One to a worker that is gone is dropped: its end is told by `gone`."""
+        self._outgoing.append(message)
+        self._work.set()
 
     @property
     def condemned(self) -> bool:
@@ -187,6 +199,17 @@ class Worker:
         for answered in self._pings.values():
             answered.set()
 
+    async def _write_pipe(self) -> None:
+        # A task of its own: a request that is cancelled must not leave half a frame behind.
+        try:
+            while True:
+                await self._work.wait()
+                self._work = anyio.Event()
+                while self._outgoing:
+                    await self._pipe.send(pack(wire.encoder.encode(self._outgoing.popleft())))
+        except (OSError, anyio.BrokenResourceError, anyio.ClosedResourceError):
+            return  # the reader sees the same end, and says so
+
     async def _read_stderr(self) -> None:
         assert self._process.stderr is not None
         rest = ""
@@ -203,18 +226,21 @@ class Worker:
         try:
             while True:
                 for frame in frames.feed(await self._pipe.receive(262144)):
-                    await self._handle(wire.from_worker_decoder.decode(frame))
+                    self._handle(wire.from_worker_decoder.decode(frame))
         except (anyio.EndOfStream, anyio.BrokenResourceError, OSError):
             return
         except (FrameTooLongError, msgspec.DecodeError) as error:
             self.condemn(ProcessFailedError(FailureKind.MALFORMED, f"the model process sent garbage: {error}"))
 
-    async def _handle(self, message: wire.FromWorker) -> None:
-        self.last_sign = anyio.current_time()
+    def _handle(self, message: wire.FromWorker) -> None:
+        if not isinstance(message, wire.Pong):
+            self.last_sign = anyio.current_time()  # an answered ping is no progress
+        if isinstance(message, wire.Finished | wire.Failed):
+            self._owed.discard(message.id)
         match message:
             case wire.Prefill() | wire.Piece() | wire.Finished():
                 if (stream := self._streams.get(message.id)) and not stream.put(message):
-                    await self.send(wire.Cancel(id=message.id))
+                    self.send(wire.Cancel(id=message.id))
             case wire.Failed():
                 if stream := self._streams.get(message.id):
                     stream.fail(ProcessFailedError(message.kind, message.message))
@@ -222,16 +248,20 @@ class Worker:
                 self.memory = message.memory
                 if answered := self._pings.pop(message.id, None):
                     answered.set()
+            case wire.Loading() | wire.Ready() | wire.LoadFailed():
+                self._loaded(message)
+                self._tell()
+
+    def _loaded(self, message: wire.Loading | wire.Ready | wire.LoadFailed) -> None:
+        match message:
             case wire.Loading():
                 self.loading = message
+                return
             case wire.Ready():
                 self.ready, self.memory = message, message.memory
-                self.settled.set()
             case wire.LoadFailed():
                 self.refused = message
-                self.settled.set()
-        if not self.ready:
-            self._tell()
+        self.settled.set()
 
     def _tell(self) -> None:
         self.news.set()

@@ -1,0 +1,179 @@
+"""A worker without a model: speaks `routerd.wire` on its socketpair, and misbehaves as its arguments say.
+
+    python -m tests.support.fake_worker --fd 5 --tokens 20 --delay 0.01 --die-after 3
+
+Each answer is ``--tokens`` pieces ``t0 t1 t2 ...``, one token each and no more than ``max_tokens``.
+End of file on the socket ends it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from pathlib import Path
+
+from routerd import wire
+from routerd_client.chat import FinishReason, Usage
+from routerd_client.framing import FrameBuffer, pack
+from routerd_client.records import FailureKind
+
+MEMORY = wire.Memory(active=1_000_000, peak=2_000_000, cache=500_000, kv=0)
+EXIT_LOAD_FAILED = 3
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="fake_worker")
+    add = parser.add_argument
+    add("--fd", type=int, required=True, help="its end of the socketpair")
+    add("--load-seconds", type=float, default=0.0)
+    add("--load-while", type=Path, help="load for as long as this file exists")
+    add("--hang-load", action="store_true", help="never become ready")
+    add("--refuse-load", metavar="MESSAGE", help="say that the model cannot be loaded")
+    add("--exit-code", type=int, help="exit with this code instead of becoming ready")
+    add("--die-after-load", action="store_true", help="exit as soon as a first request comes")
+    add("--tokens", type=int, default=3)
+    add("--delay", type=float, default=0.0, help="seconds before each token")
+    add("--piece", type=int, default=0, help="pad each piece to this many characters")
+    add("--hold", type=Path, help="after the first token, wait for as long as this file exists")
+    add("--stall-after", type=int, metavar="K", help="say nothing more after K tokens, but live")
+    add("--die-after", type=int, metavar="K", help="SIGKILL itself after K tokens")
+    add("--garbage", action="store_true", help="answer with bytes that are no frame")
+    add("--fail", metavar="KIND", help="fail every request, before its first token, with this FailureKind")
+    add("--fail-while", type=Path, help="--fail only for as long as this file exists")
+    add("--echo", action="store_true", help="the answer is the last user message")
+    add("--deaf", action="store_true", help="stop reading the socket after the load: not even a Cancel is heard")
+    add("--record", type=Path, help="append a JSON line for each Generate and Cancel to this file")
+    return parser.parse_args(arguments)
+
+
+class FakeWorker:
+    """One thread reads; each answer has a thread of its own."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.options = options
+        self._socket = socket.socket(fileno=options.fd)
+        self._sending = threading.Lock()
+        self._cancelled: dict[int, threading.Event] = {}
+
+    def send(self, message: wire.FromWorker) -> None:
+        with self._sending:
+            self._socket.sendall(pack(wire.encoder.encode(message)))
+
+    def load(self) -> None:
+        options = self.options
+        self.send(wire.Loading(phase="weights", fraction=0.5))
+        threading.Event().wait(options.load_seconds)
+        while options.hang_load or (options.load_while and options.load_while.exists()):
+            self._end_with_the_daemon()
+        if options.exit_code is not None:
+            print("the driver is on fire", file=sys.stderr, flush=True)
+            os._exit(options.exit_code)
+        if options.refuse_load is not None:
+            self.send(wire.LoadFailed(message=options.refuse_load, hint="choose another"))
+            os._exit(EXIT_LOAD_FAILED)
+        self.send(
+            wire.Ready(
+                context=2048,
+                vocab=384,
+                load_s=options.load_seconds,
+                tools=False,
+                reasoning=False,
+                versions={"fake": "1"},
+                memory=MEMORY,
+            )
+        )
+
+    def _end_with_the_daemon(self) -> None:
+        self._socket.settimeout(0.01)
+        try:
+            if not self._socket.recv(1, socket.MSG_PEEK):
+                os._exit(0)
+        except TimeoutError:
+            pass
+        self._socket.settimeout(None)
+
+    def serve(self) -> None:
+        frames = FrameBuffer()
+        while chunk := self._socket.recv(65536):
+            for frame in frames.feed(chunk):
+                self.handle(wire.to_worker_decoder.decode(frame))
+        os._exit(0)
+
+    def handle(self, message: wire.ToWorker) -> None:
+        match message:
+            case wire.Generate():
+                self.record("generate", message.id, message.chat.messages[-1].text)
+                if self.options.die_after_load:
+                    os._exit(1)
+                self._cancelled[message.id] = threading.Event()
+                threading.Thread(target=self.answer, args=[message], daemon=True).start()
+            case wire.Cancel():
+                self.record("cancel", message.id)
+                if cancelled := self._cancelled.get(message.id):
+                    cancelled.set()
+            case wire.Ping():
+                self.send(wire.Pong(id=message.id, memory=MEMORY, in_flight=len(self._cancelled)))
+            case wire.Stop():
+                os._exit(0)
+
+    def record(self, what: str, id_: int, text: str = "") -> None:
+        if self.options.record:
+            with self.options.record.open("a") as file:
+                file.write(json.dumps({"what": what, "id": id_, "text": text, "pid": os.getpid()}) + "\n")
+
+    def answer(self, request: wire.Generate) -> None:
+        options, id_ = self.options, request.id
+        if options.garbage:
+            self._socket.sendall(b"\xff" * 64)
+        if options.fail and (options.fail_while is None or options.fail_while.exists()):
+            self._end(wire.Failed(id=id_, kind=FailureKind(options.fail), message=f"made to fail: {options.fail}"))
+            return
+        words = request.chat.messages[-1].text.split(" ") if options.echo else [f"t{n}" for n in range(options.tokens)]
+        words = words[: request.chat.max_tokens]
+        self.send(wire.Prefill(id=id_, done=1, total=1))
+        for number, word in enumerate(words):
+            if options.die_after == number:
+                os.kill(os.getpid(), signal.SIGKILL)
+            if self._wait(id_, number):
+                self._end(wire.Failed(id=id_, kind=FailureKind.CANCELLED, message="cancelled"))
+                return
+            self.send(wire.Piece(id=id_, text=(word if number == 0 else f" {word}").ljust(options.piece)))
+        usage = Usage(prompt_tokens=7, completion_tokens=len(words))
+        self._end(wire.Finished(id=id_, finish_reason=FinishReason.STOP, usage=usage, decode_s=0.01))
+
+    def _wait(self, id_: int, number: int) -> bool:
+        """Whether the answer was cancelled while it waited for its token ``number``."""
+        cancelled = self._cancelled[id_]
+        if self.options.stall_after == number:
+            return cancelled.wait()
+        while number == 1 and self.options.hold and self.options.hold.exists():
+            if cancelled.wait(0.005):
+                return True
+        return cancelled.wait(self.options.delay) if self.options.delay else cancelled.is_set()
+
+    def _end(self, message: wire.Finished | wire.Failed) -> None:
+        del self._cancelled[message.id]
+        self.send(message)
+
+
+def main() -> None:
+    options = parse()
+    worker = FakeWorker(options)
+    try:
+        worker.load()
+        if options.deaf:
+            while True:
+                time.sleep(3600)  # until SIGKILL: being deaf to its daemon's end is the point
+        worker.serve()
+    except (BrokenPipeError, ConnectionResetError):
+        os._exit(0)  # the daemon is gone
+
+
+if __name__ == "__main__":
+    main()
