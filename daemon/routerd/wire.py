@@ -67,7 +67,11 @@ class LoadFailed(Struct, frozen=True, kw_only=True, tag="load_failed"):
 
 
 class Prefill(Struct, frozen=True, kw_only=True, tag="prefill"):
-    """``done`` of ``total`` prompt tokens are computed, ``cached`` of them found in the prompt cache."""
+    """``done`` of ``total`` prompt tokens are computed, ``cached`` of them found in the prompt cache.
+
+    Comes again after a `Piece` where an answer had to make room for others and now goes on: its
+    tokens so far are then part of the prompt.
+    """
 
     id: int
     done: int
@@ -106,18 +110,25 @@ class Failed(Struct, frozen=True, kw_only=True, tag="failed"):
 
 class Memory(Struct, frozen=True):
     """Bytes as mlx counts them: in use, the highest since the last report, kept for reuse, and the
-    part of them in KV caches."""
+    part of them in KV caches: those of the batch, and ``prompt_cache`` that are kept for later requests.
+
+    ``pool`` is the limit on ``kv``, 0 for none."""
 
     active: int
     peak: int
     cache: int
     kv: int
+    prompt_cache: int = 0
+    pool: int = 0
 
 
 class Pong(Struct, frozen=True, kw_only=True, tag="pong"):
+    """``waiting`` of the ``in_flight`` requests are not decoded now: their KV caches have no room yet."""
+
     id: int
     memory: Memory
     in_flight: int
+    waiting: int = 0
 
 
 FromWorker = Loading | Ready | LoadFailed | Prefill | Piece | Finished | Failed | Pong

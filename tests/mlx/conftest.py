@@ -33,6 +33,13 @@ def able(able_folder: Path) -> Model:
     return _measured(load(able_folder, lambda _: None))
 
 
+@pytest.fixture(scope="session")
+def sliding(tmp_path_factory: pytest.TempPathFactory) -> Model:
+    """A model with a window of 48 tokens: what has left it cannot be brought back."""
+    folder = make_tiny_model(tmp_path_factory.mktemp("models") / "sliding", window=48)
+    return _measured(load(folder, lambda _: None))
+
+
 def _measured(model: Model) -> Model:
     model.vocab = len(model.tokenizer)
     return model

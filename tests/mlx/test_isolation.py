@@ -9,14 +9,13 @@ from typing import Any
 import mlx.core as mx
 import pytest
 
-from routerd.wire import Cancel, Failed, Finished, FromWorker, Generate, Piece, Prefill, encoder
-from routerd.worker.engine import Engine
+from routerd.wire import Cancel, Failed, FromWorker, Generate, Piece, Prefill, encoder
 from routerd.worker.lm import Model
-from routerd.worker.pipe import Inbox
 from routerd.worker.sampling import Drawing, Guard, Samplers, guard_processor, guard_sampler
 from routerd_client.chat import ChatRequest, ImagePart, ImageURL, Message, Sampling
 from routerd_client.framing import pack
 from routerd_client.records import FailureKind
+from tests.mlx.in_process import run_engine
 from tests.support.worker_client import Answered, WorkerClient, ask
 
 POISON = {
@@ -98,8 +97,8 @@ class BrokenError(Exception):
 class BreakingSamplers(Samplers):
     """Temperature 0.77 gets a sampler that breaks at its third token, 0.78 such a processor."""
 
-    def drawing(self, sampling: Sampling) -> Drawing:
-        whole = super().drawing(Sampling(temperature=0.0))
+    def drawing(self, sampling: Sampling, drawn: int = 0) -> Drawing:
+        whole = super().drawing(Sampling(temperature=0.0), drawn)
         if sampling.temperature == 0.77:
             return Drawing(guard_sampler(breaking(lambda logprobs: mx.argmax(logprobs, axis=-1))), [])
         if sampling.temperature == 0.78:
@@ -118,61 +117,6 @@ def breaking(call: Callable[..., Any]) -> Callable[..., Any]:
         return call(*arguments)
 
     return broken
-
-
-class Collector:
-    """An outbox that keeps what it is given, and lets a test answer each message at once."""
-
-    def __init__(self, done: int, react: Callable[[FromWorker], None]) -> None:
-        self.messages: list[FromWorker] = []
-        self._left = done
-        self._react = react
-
-    def send_all(self, messages: list[FromWorker]) -> None:
-        self.messages += messages
-        for message in messages:
-            self._react(message)
-        self._left -= sum(isinstance(m, Finished | Failed) for m in messages)
-        if self._left <= 0:
-            raise EndOfTestError
-
-    def of(self, id_: int) -> list[FromWorker]:
-        return [m for m in self.messages if getattr(m, "id", None) == id_]
-
-    def text(self, id_: int) -> str:
-        return "".join(m.text for m in self.of(id_) if isinstance(m, Piece))
-
-
-class EndOfTestError(Exception):
-    """Leaves the engine's loop, which by itself never ends."""
-
-
-def run_engine(
-    model: Model,
-    messages: list[Any],
-    *,
-    samplers: Samplers | None = None,
-    answer: Callable[[FromWorker], Any] = lambda _: None,
-) -> Collector:
-    """Run an engine in this process until every request in ``messages`` has ended.
-
-    What ``answer`` makes of a message of the engine is in the inbox before its next step.
-    """
-    inbox = Inbox()
-    samplers = samplers or Samplers()
-
-    def react(message: FromWorker) -> None:
-        if reply := answer(message):
-            inbox.put(reply)
-
-    collector = Collector(sum(isinstance(m, Generate) for m in messages), react)
-    engine = Engine(model, inbox, collector, samplers=samplers, max_tokens=64, concurrency=8)
-    engine.warm_up()
-    for message in messages:
-        inbox.put(message)
-    with pytest.raises(EndOfTestError):
-        engine.run()
-    return collector
 
 
 @pytest.mark.parametrize("temperature", [0.77, 0.78])
@@ -242,6 +186,26 @@ def test_cancel_in_the_midst_of_a_prefill_leaves_mates_exact(tiny: Model) -> Non
     assert failed.kind is FailureKind.CANCELLED
     assert together.text(1) == ""
     assert together.text(0) == alone.text(0)
+
+
+def test_a_newcomers_prompt_and_a_running_answer_take_turns(tiny: Model) -> None:
+    def when_running(message: FromWorker) -> Generate | Cancel | None:
+        nonlocal asked
+        if isinstance(message, Piece) and message.id == 1:
+            return Cancel(id=0)
+        if isinstance(message, Piece) and not asked:
+            asked = True
+            return Generate(id=1, chat=ask("a b " * 450, max_tokens=2))
+        return None
+
+    asked = False
+    running = Generate(id=0, chat=ask(max_tokens=1000))
+    collector = run_engine(tiny, [running], answer=when_running, count=2)
+    after = collector.messages[collector.messages.index(collector.of(1)[0]) :]
+    turns = [m.id for m in after if isinstance(m, Piece if m.id == 0 else Prefill)]
+
+    assert turns.count(1) > 2
+    assert turns[: 2 * turns.count(1) - 1] == [1, 0] * (turns.count(1) - 1) + [1]
 
 
 def test_a_cancel_overtakes_the_preparation(tiny: Model) -> None:

@@ -22,7 +22,7 @@ def generate(model: Model, prompt: list[int], count: int) -> list[Any]:
 
 
 def test_the_generator_has_what_the_engine_uses() -> None:
-    used = {"insert", "remove", "next", "stats", "close", "prompt_cache_nbytes"}
+    used = {"insert", "insert_segments", "extract_cache", "remove", "next", "stats", "close", "prompt_cache_nbytes"}
 
     assert used <= set(dir(BatchGenerator))
 

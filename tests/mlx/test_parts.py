@@ -49,33 +49,45 @@ def test_only_what_may_begin_a_stop_string_is_held() -> None:
 
 def test_chunks_grow_by_doubling_to_the_limit() -> None:
     sizer, sizes = ChunkSizer(), []
-    for _ in range(8):
-        sizer.measured(sizer.size, 0.001, 1)
+    for _ in range(11):
+        sizer.measured(sizer.size, 0.001)
         sizes.append(sizer.size)
 
-    assert sizes == [128, 256, 512, 1024, 2048, LARGEST, LARGEST, LARGEST]
+    assert sizes == [8, 16, 32, 64, 128, 256, 512, 1024, 2048, LARGEST, LARGEST]
 
 
 def test_chunks_shrink_at_once_to_what_a_slow_machine_manages() -> None:
-    sizer = ChunkSizer()
-    sizer.measured(64, 0.5, 1)
+    sizer = grown(64)
+    sizer.measured(64, 0.5)
     assert sizer.size == 32
-    sizer.measured(32, 60.0, 8)
+    sizer.measured(32, 60.0)
     assert sizer.size == SMALLEST
 
 
-def test_prompts_prefilled_together_share_the_time() -> None:
-    sizer = ChunkSizer()
-    sizer.measured(512, 0.25, 8)
+def test_a_chunk_that_takes_its_time_stays() -> None:
+    sizer = grown(64)
+    sizer.measured(64, 0.1)
 
     assert sizer.size == 64
 
 
-def test_the_last_rest_of_a_prompt_measures_nothing() -> None:
-    sizer = ChunkSizer()
-    sizer.measured(3, 1.0, 1)
+def test_prompts_prefilled_together_share_a_step() -> None:
+    assert [grown(64).each(rows) for rows in (0, 1, 3, 8, 100)] == [64, 64, 21, 8, 1]
+
+
+def test_the_rest_of_a_prompt_says_nothing_of_a_whole_chunk() -> None:
+    sizer = grown(64)
+    sizer.measured(3, 0.1)
+    sizer.measured(3, 0.001)
 
     assert sizer.size == 64
+
+
+def grown(size: int) -> ChunkSizer:
+    sizer = ChunkSizer()
+    while sizer.size < size:
+        sizer.measured(sizer.size, 0.001)
+    return sizer
 
 
 def test_a_message_is_read_into_the_inbox() -> None:

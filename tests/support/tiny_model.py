@@ -36,6 +36,8 @@ def make_tiny_model(
     reasoning: bool = False,
     tools: bool = False,
     template: bool = True,
+    window: int | None = None,
+    hidden: int = 64,
     seed: int = 0,
 ) -> Path:
     """Write a 2-layer llama in float32 to ``folder`` and return it. It loads in a tenth of a second.
@@ -43,6 +45,7 @@ def make_tiny_model(
     ``reasoning`` adds ``<think>`` and ``</think>`` to the vocabulary, ``tools`` makes mlx-lm parse
     JSON in ``<tool_call>`` tags. The template opens the reasoning itself where asked to by the
     argument ``open_thinking``, and raises where given ``refuse``. Without ``template`` the model knows no chat.
+    With ``window`` its first layer sees that many tokens only, and forgets those before.
     """
     folder.mkdir(parents=True, exist_ok=True)
     specials = ["<|endoftext|>", "<|im_start|>", END] + ["<think>", "</think>"] * reasoning
@@ -57,7 +60,30 @@ def make_tiny_model(
     if template:
         settings["chat_template"] = TOOLS * tools + CHATML + OPEN_THINKING
     _write(folder / "tokenizer_config.json", settings)
-    _save_weights(folder, tokenizer.get_vocab_size(), context, tokenizer.token_to_id(END), seed)
+    shape: dict[str, object] = {
+        "hidden_size": hidden,
+        "vocab_size": tokenizer.get_vocab_size(),
+        "max_position_embeddings": context,
+        "eos_token_id": tokenizer.token_to_id(END),
+    }
+    if window:
+        shape |= {"sliding_window": window, "layer_types": ["sliding_attention", "full_attention"]}
+    _save_weights(folder, shape, seed)
+    return folder
+
+
+def make_adapter(folder: Path, model: Path, *, scale: float = 20.0, rank: int = 2, seed: int = 1) -> Path:
+    """Write a random LoRA adapter for the tiny model in ``model`` to ``folder``; ``scale`` 0 changes nothing."""
+    folder.mkdir(parents=True, exist_ok=True)
+    hidden = json.loads((model / "config.json").read_text())["hidden_size"]
+    parameters = {"rank": rank, "scale": scale, "dropout": 0.5, "keys": ["self_attn.q_proj"]}
+    config = {"fine_tune_type": "lora", "num_layers": 2, "lora_parameters": parameters}
+    _write(folder / "adapter_config.json", config)
+    mx.random.seed(seed)
+    shapes = {"lora_a": (hidden, rank), "lora_b": (rank, hidden)}
+    names = [f"model.layers.{layer}.self_attn.q_proj." for layer in range(2)]
+    weights = {name + part: mx.random.normal(shape) for name in names for part, shape in shapes.items()}
+    mx.save_safetensors(str(folder / "adapters.safetensors"), weights)
     return folder
 
 
@@ -76,25 +102,21 @@ def _tokenizer(vocab: int, specials: list[str]) -> Tokenizer:
     return tokenizer
 
 
-def _save_weights(folder: Path, vocab: int, context: int, eos: int, seed: int) -> None:
+def _save_weights(folder: Path, shape: dict[str, object], seed: int) -> None:
     config = {
         "model_type": "llama",
-        "hidden_size": 64,
         "num_hidden_layers": 2,
         "intermediate_size": 128,
         "num_attention_heads": 4,
         "num_key_value_heads": 2,
         "rms_norm_eps": 1e-5,
-        "vocab_size": vocab,
-        "max_position_embeddings": context,
         "tie_word_embeddings": False,
-        "eos_token_id": eos,
-    }
+    } | shape
     mx.random.seed(seed)
     model = Model(ModelArgs.from_dict(config))
     weights = dict(tree_flatten(model.parameters()))
     # An end token that never wins: answers last as long as a test wants them to.
-    weights["lm_head.weight"][eos] = 0.0
+    weights["lm_head.weight"][config["eos_token_id"]] = 0.0
     mx.save_safetensors(str(folder / "model.safetensors"), weights, metadata={"format": "mlx"})
     _write(folder / "config.json", config)
 

@@ -11,6 +11,8 @@ from pathlib import Path
 
 from . import lifeline
 
+PROMPT_CACHE = 256 * 1024 * 1024
+
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m routerd.worker")
@@ -22,6 +24,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     serve.add_argument("--context", type=int, help="cap on prompt and answer together, in tokens")
     serve.add_argument("--max-tokens", type=int, default=4096, help="an answer's cap where none is asked for")
     serve.add_argument("--concurrency", type=int, default=8, help="answers decoded together")
+    serve.add_argument("--adapter", type=Path, help="a folder with a LoRA adapter in mlx-lm's format")
+    serve.add_argument("--kv-pool", type=int, default=0, help="bytes all KV caches may take; 0 for no limit")
+    serve.add_argument("--prompt-cache", type=int, default=PROMPT_CACHE, help="bytes of kept prompts; 0 for none")
     convert = modes.add_parser("convert", help="make a model folder of a .gguf file")
     convert.add_argument("src", type=Path)
     convert.add_argument("dst", type=Path)

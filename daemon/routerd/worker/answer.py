@@ -44,6 +44,7 @@ class Answer:
         self._calls = 0
         self._prompt_tokens = len(prompt.ids)
         self._completion = self._reasoning = 0
+        self.cached_tokens = 0
         self.finish_reason: FinishReason | None = None
 
     @property
@@ -51,6 +52,7 @@ class Answer:
         return Usage(
             prompt_tokens=self._prompt_tokens,
             completion_tokens=self._completion,
+            cached_tokens=self.cached_tokens,
             reasoning_tokens=self._reasoning,
         )
 

@@ -3,28 +3,33 @@
 from __future__ import annotations
 
 TARGET_S = 0.25
-SMALLEST = 16
+SMALLEST = 4
 LARGEST = 2048
-FIRST = 64
 
 
 class ChunkSizer:
     """Picks the prefill chunk from the measured speed, so that one takes at most about `TARGET_S`.
 
-    A cancel, a ping or a newcomer waits that long. ``size`` is tokens a prompt, always a power of
-    two: every new shape costs mlx a compilation or a new buffer.
+    A cancel, a ping or a newcomer waits that long. ``size`` is the tokens of a step, those of all
+    prompts in it together. It begins small and doubles: how long a small chunk takes says little of
+    a large one, and a few small ones cost little.
     """
 
     def __init__(self) -> None:
-        self.size = FIRST
+        self.size = SMALLEST
 
-    def measured(self, tokens: int, seconds: float, rows: int) -> None:
-        """A step computed ``tokens`` of ``rows`` prompts in ``seconds``."""
-        if tokens < SMALLEST or seconds <= 0:
-            return  # a chunk this small measures the overhead
-        fitting = int(tokens / seconds * TARGET_S / max(rows, 1))
-        # Growth is by doubling: the speed of small chunks says little about that of large ones.
-        self.size = max(SMALLEST, min(LARGEST, self.size * 2, _power_of_two(fitting)))
+    def each(self, rows: int) -> int:
+        """Tokens of each of ``rows`` prompts that are computed together."""
+        return max(1, self.size // max(rows, 1))
+
+    def measured(self, tokens: int, seconds: float) -> None:
+        """A step computed ``tokens``, over all its prompts, in ``seconds``."""
+        if seconds > TARGET_S:
+            fitting = int(tokens / seconds * TARGET_S)
+            self.size = max(SMALLEST, min(self.size, _power_of_two(fitting)))
+        elif seconds * 3 <= TARGET_S and tokens * 2 > self.size:
+            # Attention makes a chunk of twice the size take more than twice as long.
+            self.size = min(LARGEST, self.size * 2)
 
 
 def _power_of_two(n: int) -> int:

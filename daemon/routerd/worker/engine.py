@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from itertools import count
 from queue import SimpleQueue
 from typing import Any
 
@@ -15,10 +16,11 @@ from routerd_client.records import FailureKind
 from ..wire import Cancel, Failed, Finished, FromWorker, Generate, Memory, Piece, Ping, Pong, Prefill
 from . import lm, prompt
 from .answer import Answer
-from .chunks import SMALLEST, ChunkSizer
+from .batch import Batch, Limits
+from .flight import Flight
 from .logprobs import token_logprob
 from .pipe import Inbox, Outbox, Undecodable
-from .sampling import Drawing, Samplers
+from .sampling import Samplers
 from .validate import RequestError, check
 
 
@@ -30,16 +32,6 @@ class Prepared(Struct, frozen=True):
     result: prompt.Prompt | RequestError
 
 
-class Flight(Struct):
-    """A request being decoded; ``started`` is the monotonic time of its first token."""
-
-    id: int
-    chat: ChatRequest
-    answer: Answer
-    drawing: Drawing
-    started: float = 0.0
-
-
 class Engine:
     """Answers the messages of an inbox until the process ends.
 
@@ -48,46 +40,40 @@ class Engine:
     """
 
     def __init__(
-        self, model: lm.Model, inbox: Inbox, outbox: Outbox, *, samplers: Samplers, max_tokens: int, concurrency: int
+        self, model: lm.Model, inbox: Inbox, outbox: Outbox, *, samplers: Samplers, max_tokens: int, limits: Limits
     ) -> None:
         self._model = model
         self._outbox = outbox
         self._inbox = inbox
-        self._samplers = samplers
         self._max_tokens = max_tokens
-        self._concurrency = concurrency
-        self._generator = model.generator(concurrency)
-        self._chunks = ChunkSizer()
+        self._batch = Batch(model, samplers, limits)
+        self._order = count()
         self._preparing: set[int] = set()
-        self._flights: dict[int, Flight] = {}
+        self._waiting: list[Flight] = []  # oldest first
         self._out: list[FromWorker] = []
         self._to_prepare: SimpleQueue[Generate] = SimpleQueue()
 
     def warm_up(self) -> None:
-        """Generate one token; learn the vocabulary's size and the prefill's speed from it. Raises what mlx raises."""
-        self._generator.insert([[0] * (SMALLEST + 1)], max_tokens=[1])
-        while True:
-            _, tokens = self._next()
-            if tokens:
-                self._model.vocab = tokens[0].logprobs.shape[-1]
-                return
+        """Generate one token, and learn from it what admission needs. Raises what mlx raises."""
+        self._batch.warm_up()
 
     def memory(self) -> Memory:
-        return lm.memory(self._generator)
+        return self._batch.memory()
 
     def run(self) -> None:
         """Serve for ever. Blocks without using the processor while there is nothing to do."""
         threading.Thread(target=self._prepare_all, name="prepare", daemon=True).start()
         while True:
             self._take_messages()
-            if self._flights:
+            self._board()
+            if len(self._batch):
                 self._step()
             if self._out:
                 self._outbox.send_all(self._out)
                 self._out.clear()
 
     def _take_messages(self) -> None:
-        if not self._flights:
+        if not len(self._batch) and not self._waiting:
             self._handle(self._inbox.get())
         while not self._inbox.empty():
             self._handle(self._inbox.get())
@@ -98,12 +84,11 @@ class Engine:
                 self._preparing.add(id_)
                 self._to_prepare.put(message)
             case Prepared():
-                self._admit(message)
+                self._enqueue(message)
             case Cancel(id=id_):
                 self._cancel(id_)
             case Ping(id=id_):
-                in_flight = len(self._flights) + len(self._preparing)
-                self._out.append(Pong(id=id_, memory=self.memory(), in_flight=in_flight))
+                self._out.append(self._pong(id_))
             case Undecodable(id=id_, reason=reason):
                 self._fail(id_, FailureKind.BAD_REQUEST, f"the request has a form the worker does not know: {reason}")
 
@@ -125,77 +110,92 @@ class Engine:
         except Exception as exc:  # the thread must outlive whatever one request does to the tokenizer
             return RequestError(FailureKind.SERVER_ERROR, f"the prompt could not be prepared: {exc!r}")
 
-    def _admit(self, prepared: Prepared) -> None:
+    def _enqueue(self, prepared: Prepared) -> None:
         if prepared.id not in self._preparing:
             return  # cancelled meanwhile
         self._preparing.discard(prepared.id)
-        if isinstance(prepared.result, RequestError):
-            self._fail(prepared.id, prepared.result.kind, str(prepared.result))
-            return
-        try:
-            self._insert(prepared.id, prepared.chat, prepared.result)
-        except Exception as exc:  # a request that cannot start leaves those that run alone
-            self._fail(prepared.id, FailureKind.SERVER_ERROR, f"the request could not be started: {exc!r}")
+        ready = prepared.result
+        if isinstance(ready, RequestError):
+            self._fail(prepared.id, ready.kind, str(ready))
+        elif len(ready.ids) >= self._batch.pool.longest:
+            self._fail(prepared.id, FailureKind.CONTEXT_OVERFLOW, self._too_long(ready))
+        else:
+            answer = Answer(self._model, ready, prepared.chat.stop)
+            flight = Flight(prepared.id, next(self._order), prepared.chat, ready, answer, list(ready.ids))
+            self._waiting.append(flight)
 
-    def _insert(self, id_: int, chat: ChatRequest, ready: prompt.Prompt) -> None:
-        drawing = self._samplers.drawing(chat.sampling)
-        answer = Answer(self._model, ready, chat.stop)
-        (uid,) = self._generator.insert(
-            [ready.ids],
-            max_tokens=[ready.max_tokens],
-            samplers=[drawing.sampler],
-            logits_processors=[drawing.processors],
+    def _too_long(self, ready: prompt.Prompt) -> str:
+        pool = self._batch.pool
+        return (
+            f"the prompt has {len(ready.ids)} tokens; the KV pool of {pool.limit} bytes holds {pool.longest}, "
+            f"of {pool.cost.per_token} bytes each, and the answer needs room in it too"
         )
-        self._flights[uid] = Flight(id_, chat, answer, drawing)
+
+    def _pong(self, id_: int) -> Pong:
+        waiting = len(self._waiting)
+        in_flight = len(self._batch) + waiting + len(self._preparing)
+        return Pong(id=id_, memory=self.memory(), in_flight=in_flight, waiting=waiting)
 
     def _cancel(self, id_: int) -> None:
-        uid = next((uid for uid, flight in self._flights.items() if flight.id == id_), None)
-        if uid is not None:
-            self._land(uid)
-        elif id_ not in self._preparing:
-            return  # it has ended already
-        self._preparing.discard(id_)
+        for flight in self._batch:
+            if flight.id == id_:
+                self._batch.leave(flight)
+                break
+        else:
+            waiting = [flight for flight in self._waiting if flight.id != id_]
+            if id_ not in self._preparing and len(waiting) == len(self._waiting):
+                return  # it has ended already
+            self._waiting = waiting
+            self._preparing.discard(id_)
         self._fail(id_, FailureKind.CANCELLED, "cancelled")
+
+    def _board(self) -> None:
+        """Park those the batch has no room for any more, and take in those of the waiting it has room for."""
+        # The youngest comes first, and is to stand behind the others again.
+        for flight in self._batch.make_room():
+            self._waiting.insert(0, flight)
+        for flight in self._batch.admit(self._waiting) if self._waiting else ():
+            self._waiting.remove(flight)
+            try:
+                self._batch.join(flight)
+            except Exception as exc:  # a request that cannot start leaves those that run alone
+                self._fail(flight.id, FailureKind.SERVER_ERROR, f"the request could not be started: {exc!r}")
+            else:
+                if not flight.drawn:
+                    flight.answer.cached_tokens = flight.cached
 
     # Decoding
 
     def _step(self) -> None:
         try:
-            prefills, tokens = self._next()
+            prefills, tokens = self._batch.step()
         except Exception as exc:  # nothing in this batch can be trusted any more
-            self._start_over(exc)
+            for flight in self._batch.clear():
+                self._fail(flight.id, FailureKind.SERVER_ERROR, f"decoding failed: {exc!r}")
             return
-        for response in prefills:
-            done, total = response.progress
-            self._out.append(Prefill(id=self._flights[response.uid].id, done=done, total=total))
-        for response in tokens:
-            self._take_token(response)
+        for flight in prefills:
+            self._out.append(Prefill(id=flight.id, done=flight.done, total=len(flight.tokens), cached=flight.cached))
+        for flight, response in tokens:
+            self._take_token(flight, response)
 
-    def _next(self) -> tuple[list[Any], list[Any]]:
-        self._generator.prefill_step_size = self._chunks.size
-        with self._generator.stats() as stats:
-            prefills, tokens = self._generator.next()
-        self._chunks.measured(stats.prompt_tokens, stats.prompt_time, len(prefills))
-        return prefills, tokens
-
-    def _take_token(self, response: Any) -> None:
-        flight = self._flights[response.uid]
+    def _take_token(self, flight: Flight, response: Any) -> None:
         try:
             self._emit(flight, response)
         except RequestError as exc:
-            self._land(response.uid)
+            self._batch.leave(flight)
             self._fail(flight.id, exc.kind, str(exc))
         except Exception as exc:  # one answer's text must not end the others'
-            self._land(response.uid)
+            self._batch.leave(flight)
             self._fail(flight.id, FailureKind.SERVER_ERROR, f"the answer could not be decoded: {exc!r}")
         else:
             if reason := flight.answer.finish_reason:
-                self._land(response.uid)
+                self._batch.finish(flight, response)
                 self._finish(flight, reason)
 
     def _emit(self, flight: Flight, response: Any) -> None:
-        if flight.drawing.failure:
+        if flight.drawing and flight.drawing.failure:
             raise RequestError(FailureKind.SERVER_ERROR, f"sampling failed: {flight.drawing.failure!r}")
+        flight.tokens.append(response.token)
         flight.started = flight.started or time.monotonic()
         output = flight.answer.feed(response.token, response.finish_reason)
         logprobs = []
@@ -215,16 +215,5 @@ class Engine:
         decode_s = time.monotonic() - flight.started
         self._out.append(Finished(id=flight.id, finish_reason=reason, usage=flight.answer.usage, decode_s=decode_s))
 
-    def _land(self, uid: int) -> None:
-        """Forget a flight. The generator has forgotten those it ended itself, and knows that."""
-        self._generator.remove([uid])
-        del self._flights[uid]
-
     def _fail(self, id_: int, kind: FailureKind, message: str) -> None:
         self._out.append(Failed(id=id_, kind=kind, message=message))
-
-    def _start_over(self, exc: Exception) -> None:
-        flights, self._flights = self._flights, {}
-        for flight in flights.values():
-            self._fail(flight.id, FailureKind.SERVER_ERROR, f"decoding failed: {exc!r}")
-        self._generator = self._model.generator(self._concurrency)

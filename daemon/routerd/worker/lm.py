@@ -5,7 +5,7 @@ Importing this takes a second; nothing outside the worker does.
 
 from __future__ import annotations
 
-import json
+import copy
 import logging
 from collections.abc import Callable
 from importlib.metadata import version
@@ -15,20 +15,30 @@ from typing import Any
 import mlx.core as mx
 from mlx.utils import tree_flatten
 from mlx_lm.generate import BatchGenerator, TextStateMachine, make_text_state_machine
+from mlx_lm.models.cache import can_trim_prompt_cache, trim_prompt_cache
 from mlx_lm.sample_utils import apply_min_p, apply_top_k, apply_top_p, make_logits_processors, make_sampler
-from mlx_lm.utils import load_model, load_tokenizer
+from mlx_lm.utils import load_adapters, load_model, load_tokenizer
 
 from ..models.errors import BrokenModelError
-from ..wire import Memory
+from . import defaults
+from .literal import Literal
 
-__all__ = ["Model", "apply_min_p", "apply_top_k", "apply_top_p", "load", "make_logits_processors", "make_sampler"]
+__all__ = [
+    "KvCaches",
+    "Model",
+    "apply_min_p",
+    "apply_top_k",
+    "apply_top_p",
+    "load",
+    "make_logits_processors",
+    "make_sampler",
+]
 
 CACHE_LIMIT = 512 * 1024 * 1024
 """Bytes of freed buffers that mlx may keep for reuse; without a limit it keeps all of them."""
 EVAL_BYTES = 64 * 1024 * 1024
-DEFAULT_CONTEXT = 4096
-PREFILL_ROWS = 8
-PREFILL_MAX = 2048
+THINK_TAIL = 11
+"""A template that opens the reasoning does so within this many of the prompt's last tokens."""
 
 logging.getLogger("transformers").setLevel(logging.WARNING)
 
@@ -76,6 +86,9 @@ class Model:
         self.defaults = defaults
         self.vocab = 0
         self.longest_token = max(map(len, tokenizer.get_vocab()), default=1)
+        special, answer = _special_tokens(tokenizer), _answer_markers(tokenizer)
+        self.markers = Literal(special | answer)
+        self.turn_markers = Literal(special - answer)
         self._machine = make_text_state_machine(tokenizer)
         self._machine_without_tools = make_text_state_machine(_WithoutTools(tokenizer))
 
@@ -112,6 +125,13 @@ class Model:
         start, end = self.tokenizer.rfind_think_start(prompt), self.tokenizer.rfind_think_end(prompt)
         return "reasoning" if start > end else "normal"
 
+    def lasting(self, prompt: list[int]) -> int:
+        """How many tokens of ``prompt`` the conversation's next turn repeats: an opened reasoning it does not."""
+        if not self.reasoning:
+            return len(prompt)
+        start = self.tokenizer.rfind_think_start(prompt, start=max(0, len(prompt) - THINK_TAIL))
+        return int(start) if start >= 0 else len(prompt)
+
     def segmenter(self, initial: str, *, tools: bool) -> Segmenter:
         return Segmenter(self._machine if tools else self._machine_without_tools, initial)
 
@@ -132,8 +152,7 @@ class Model:
             self.model,
             stop_tokens=[(token,) for token in self.tokenizer.eos_token_ids],
             completion_batch_size=concurrency,
-            prefill_batch_size=min(PREFILL_ROWS, concurrency),
-            prefill_step_size=PREFILL_MAX,
+            prefill_batch_size=concurrency,
         )
         # Constructing it wires all the memory the device recommends; several processes may not do so each.
         generator.close()
@@ -143,15 +162,65 @@ class Model:
         return generator
 
 
-def load(folder: Path, report: Callable[[float], None]) -> Model:
+def _special_tokens(tokenizer: Any) -> set[str]:
+    added = getattr(tokenizer, "added_tokens_decoder", {})
+    return {str(token) for token in added.values() if token.special} | set(tokenizer.all_special_tokens)
+
+
+def _answer_markers(tokenizer: Any) -> set[str]:
+    """What opens and closes reasoning and tool calls: often plain entries of the vocabulary."""
+    names = ("think_start", "think_end", "tool_call_start", "tool_call_end")
+    return {text for name in names if (text := getattr(tokenizer, name, None))}
+
+
+class KvCaches:
+    """What the prompt cache may ask of mlx-lm's caches: a list, one for each layer."""
+
+    def size(self, cache: Any) -> int:
+        return sum(layer.nbytes for layer in cache)
+
+    def can_trim(self, cache: Any) -> bool:
+        return bool(can_trim_prompt_cache(cache))
+
+    def copy(self, cache: Any, trim: int) -> Any:
+        copied = copy.deepcopy(cache)
+        if trim:
+            trim_prompt_cache(copied, trim)
+        return copied
+
+
+def settle(cache: Any) -> Any:
+    """``cache``, computed: until then it holds on to the whole batch it was taken from."""
+    mx.eval([layer.state for layer in cache])
+    return cache
+
+
+def load(folder: Path, report: Callable[[float], None], adapter: Path | None = None) -> Model:
     """Load the model in ``folder`` from local files only; ``report`` gets the fraction of bytes read.
 
-    Blocks. Raises `BrokenModelError` for the tokenizer, and whatever mlx_lm or mlx raise for the rest.
+    ``adapter`` is a folder with a fine-tuning of it, as mlx-lm writes them. Blocks. Raises
+    `BrokenModelError` for the tokenizer and the adapter, and whatever mlx_lm or mlx raise for the rest.
     """
     model, config = load_model(folder, lazy=True)
+    if adapter is not None:
+        _apply_adapter(model, adapter)
     tokenizer = _load_tokenizer(folder, config)
     _read_weights(model, report)
-    return Model(model, tokenizer, _context(config, tokenizer), _sampling_defaults(folder))
+    return Model(model, tokenizer, defaults.context(config, tokenizer), defaults.sampling(folder))
+
+
+def _apply_adapter(model: Any, folder: Path) -> None:
+    hint = f"an adapter is made for one model: {folder} must be mlx-lm's own output for this one"
+    for name in ("adapter_config.json", "adapters.safetensors"):
+        if not (folder / name).is_file():
+            raise BrokenModelError(f"the adapter cannot be loaded: there is no {folder / name}", hint=hint)
+    try:
+        load_adapters(model, str(folder))
+        # Fine-tuning layers are made for training; with dropout on, no answer would be the same twice.
+        model.eval()
+    except Exception as exc:  # shapes, keys of the configuration, damaged files: each raises its own
+        text = " ".join(str(exc).split())[:500]
+        raise BrokenModelError(f"the adapter cannot be loaded: {text or type(exc).__name__}", hint=hint) from exc
 
 
 def _load_tokenizer(folder: Path, config: dict[str, Any]) -> Any:
@@ -182,39 +251,17 @@ def _read_weights(model: Any, report: Callable[[float], None]) -> None:
     report(1.0)
 
 
-def _context(config: dict[str, Any], tokenizer: Any) -> int:
-    limit = config.get("max_position_embeddings") or config.get("text_config", {}).get("max_position_embeddings")
-    # transformers says 10**30 where a tokenizer names no limit
-    known = [int(n) for n in (limit, tokenizer.model_max_length) if n and n < 10**9]
-    return known[0] if known else DEFAULT_CONTEXT
-
-
-def _sampling_defaults(folder: Path) -> dict[str, Any]:
-    """What the model's makers recommend where nobody asks for anything else."""
-    try:
-        config = json.loads((folder / "generation_config.json").read_text())
-        wanted = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty")
-        return {k: config[k] for k in wanted if config.get(k) is not None} if config.get("do_sample") else {}
-    except (OSError, ValueError, AttributeError):
-        return {}
-
-
 def versions() -> dict[str, str]:
     return {"mlx": version("mlx"), "mlx_lm": version("mlx-lm")}
 
 
-def memory(generator: Any) -> Memory:
-    """What mlx uses now; the peak counts anew from here."""
+def memory() -> tuple[int, int, int]:
+    """Bytes mlx has in use, the most since the last call, and those kept for reuse."""
     active = mx.get_active_memory()
-    report = Memory(
-        active=active,
-        # After a reset mlx says 0 until the next allocation.
-        peak=max(active, mx.get_peak_memory()),
-        cache=mx.get_cache_memory(),
-        kv=generator.prompt_cache_nbytes,
-    )
+    # After a reset mlx says 0 until the next allocation.
+    peak = max(active, mx.get_peak_memory())
     mx.reset_peak_memory()
-    return report
+    return active, peak, mx.get_cache_memory()
 
 
 def likeliest(logprobs: Any, count: int) -> list[tuple[int, float]]:

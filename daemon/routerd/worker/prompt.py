@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from functools import cached_property
+from itertools import takewhile
 from typing import Any
 
 import msgspec
@@ -10,7 +12,9 @@ import msgspec
 from routerd_client.chat import ChatRequest, Message, NamedTool, ToolCall
 from routerd_client.records import FailureKind
 
+from .literal import pieces
 from .lm import Model
+from .promptcache import common_prefix
 from .validate import RequestError, bad
 
 RESERVED_ARGS = {
@@ -34,13 +38,24 @@ RESERVED_ARGS = {
 """Arguments of the templating function itself: what a caller may set are the template's variables."""
 
 
-class Prompt(msgspec.Struct, frozen=True):
-    """A request ready to be computed. ``max_tokens`` fits the context; ``tools`` are those offered."""
+class Prompt(msgspec.Struct, frozen=True, dict=True):
+    """A request ready to be computed. ``max_tokens`` fits the context; ``tools`` are those offered.
+
+    The first ``system`` tokens are the same in every conversation with these instructions and
+    tools, the first ``lasting`` are repeated by this conversation's next turn.
+    """
 
     ids: list[int]
     initial_state: str
     max_tokens: int
     tools: list[dict[str, Any]]
+    system: int = 0
+    lasting: int = 0
+
+    @cached_property
+    def system_key(self) -> int | None:
+        """Tells these instructions and tools from others; ``None`` where there are none."""
+        return hash(tuple(self.ids[: self.system])) if self.system else None
 
 
 def prepare(model: Model, chat: ChatRequest, max_tokens: int) -> Prompt:
@@ -56,7 +71,14 @@ def prepare(model: Model, chat: ChatRequest, max_tokens: int) -> Prompt:
         raise _overflow(f"the prompt has {len(ids)} tokens", model)
     if not ids or not 0 <= min(ids) <= max(ids) < model.vocab:
         raise bad("the prompt comes to no tokens, or to tokens the model does not have: its tokenizer does not fit it")
-    return Prompt(ids, model.initial_state(ids), min(chat.max_tokens or max_tokens, room), tools)
+    return Prompt(
+        ids,
+        model.initial_state(ids),
+        min(chat.max_tokens or max_tokens, room),
+        tools,
+        system=_system(model, chat, tools, ids),
+        lasting=model.lasting(ids),
+    )
 
 
 def offered_tools(chat: ChatRequest) -> list[dict[str, Any]]:
@@ -68,20 +90,48 @@ def offered_tools(chat: ChatRequest) -> list[dict[str, Any]]:
 
 
 def _tokenize(model: Model, chat: ChatRequest, tools: list[dict[str, Any]]) -> list[int]:
-    text = _render(model, chat, tools) if model.has_chat_template else plain(chat.messages)
+    text = _render(model, chat, tools) if model.has_chat_template else model.markers.cut(plain(chat.messages))
     # No token is longer than the longest, so this many characters cannot fit: no need to count them exactly.
     if len(text) > model.context * model.longest_token:
         raise _overflow(f"the prompt has {len(text)} characters", model)
-    return model.encode(text, special=not model.has_chat_template)
+    return _encode(model, text)
+
+
+def _encode(model: Model, text: str) -> list[int]:
+    special, ids = not model.has_chat_template, []
+    for piece in pieces(text):
+        ids += model.encode(piece, special=special)
+        special = False
+    return ids
 
 
 def _render(model: Model, chat: ChatRequest, tools: list[dict[str, Any]]) -> str:
     arguments = template_arguments(chat)
-    messages = [template_message(m, keep_developer=model.knows_developer) for m in chat.messages]
+    messages = [_literal(model, template_message(m, keep_developer=model.knows_developer)) for m in chat.messages]
     try:
-        return model.render(messages, tools=tools or None, **arguments)
+        return model.render(messages, tools=model.markers.cut(tools) or None, **model.markers.cut(arguments))
     except Exception as exc:  # a template is a program, and may raise anything
         raise bad(f"the model's chat template cannot take this request: {exc}") from exc
+
+
+def _literal(model: Model, shaped: dict[str, Any]) -> dict[str, Any]:
+    # Templates take the reasoning out of earlier answers, so its markers must still be whole in those.
+    literal = model.turn_markers if shaped["role"] == "assistant" else model.markers
+    cut: dict[str, Any] = literal.cut(shaped)
+    return cut
+
+
+def _system(model: Model, chat: ChatRequest, tools: list[dict[str, Any]], ids: list[int]) -> int:
+    """How many of ``ids`` come of the instructions and tools: what another conversation with them shares."""
+    leading = list(takewhile(lambda message: message.role in ("system", "developer"), chat.messages))
+    if not model.has_chat_template or not (leading or tools) or len(leading) == len(chat.messages):
+        return 0
+    other = msgspec.structs.replace(chat, messages=[*leading, Message("user", "")])
+    try:
+        shared = common_prefix(ids, _encode(model, _render(model, other, tools)))
+    except RequestError:
+        return 0  # a template that wants more than this: nothing is shared then
+    return shared if shared < len(ids) else 0
 
 
 def template_arguments(chat: ChatRequest) -> dict[str, Any]:

@@ -72,18 +72,21 @@ class Samplers:
         self._defaults = defaults or {}
         self._shared: WeakValueDictionary[tuple[Any, ...], Guard] = WeakValueDictionary()
 
-    def drawing(self, sampling: Sampling) -> Drawing:
-        """How to draw for ``sampling``, whose values are checked; the model's defaults fill its gaps."""
+    def drawing(self, sampling: Sampling, drawn: int = 0) -> Drawing:
+        """How to draw for ``sampling``, whose values are checked; the model's defaults fill its gaps.
+
+        ``drawn`` tokens of the answer are there already: a seeded request goes on after them.
+        """
         sampling = self._filled(sampling)
-        return Drawing(self._sampler(sampling), [guard_processor(p) for p in _processors(sampling)])
+        return Drawing(self._sampler(sampling, drawn), [guard_processor(p) for p in _processors(sampling)])
 
     def _filled(self, sampling: Sampling) -> Sampling:
         missing = {k: v for k, v in self._defaults.items() if getattr(sampling, k) is None}
         return msgspec.structs.replace(sampling, **missing)
 
-    def _sampler(self, sampling: Sampling) -> Guard:
+    def _sampler(self, sampling: Sampling, drawn: int) -> Guard:
         if sampling.seed is not None and sampling.temperature:
-            return guard_sampler(SeededSampler(sampling))
+            return guard_sampler(SeededSampler(sampling, drawn))
         key = _key(sampling)
         guard = self._shared.get(key)
         if guard is None or guard.failure:
@@ -92,13 +95,18 @@ class Samplers:
 
 
 class SeededSampler:
-    """Draws from its own key, split once a token; the same seed draws the same numbers anywhere."""
+    """Draws from its own key, split once a token; the same seed draws the same numbers anywhere.
 
-    def __init__(self, sampling: Sampling) -> None:
+    The first ``drawn`` draws are passed over.
+    """
+
+    def __init__(self, sampling: Sampling, drawn: int = 0) -> None:
         assert sampling.temperature, "a greedy request draws nothing"
         self._sampling = sampling
         self._heat = 1.0 / sampling.temperature
         self._key = mx.random.key(sampling.seed or 0)
+        for _ in range(drawn):
+            self._key, _ = mx.random.split(self._key)
 
     def __call__(self, logprobs: Array) -> Array:
         s = self._sampling

@@ -47,7 +47,9 @@ def _load(arguments: Namespace, inbox: Inbox, outbox: Outbox) -> Engine:
 
     try:
         outbox.send(Loading(phase="weights", fraction=0.0))
-        model = lm.load(arguments.model, lambda done: outbox.send(Loading(phase="weights", fraction=done)))
+        model = lm.load(
+            arguments.model, lambda done: outbox.send(Loading(phase="weights", fraction=done)), arguments.adapter
+        )
         model.context = min(model.context, arguments.context or model.context)
         engine = _warm_engine(model, arguments, inbox, outbox)
     except BrokenModelError:
@@ -59,6 +61,7 @@ def _load(arguments: Namespace, inbox: Inbox, outbox: Outbox) -> Engine:
 
 
 def _warm_engine(model: Model, arguments: Namespace, inbox: Inbox, outbox: Outbox) -> Engine:
+    from .batch import Limits
     from .engine import Engine
     from .sampling import Samplers
 
@@ -69,7 +72,7 @@ def _warm_engine(model: Model, arguments: Namespace, inbox: Inbox, outbox: Outbo
         outbox,
         samplers=Samplers(model.defaults),
         max_tokens=arguments.max_tokens,
-        concurrency=arguments.concurrency,
+        limits=Limits(arguments.concurrency, arguments.kv_pool, arguments.prompt_cache),
     )
     engine.warm_up()
     return engine
