@@ -1,0 +1,100 @@
+"""What models turned out to need, kept from one start of the daemon to the next."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta, Struct
+
+from ..models.size import Footprint
+
+ENTRIES = 200
+"""So many are kept; the one measured longest ago makes room."""
+DECAY = 0.1
+"""The part of a difference by which a remembered peak comes down when a process has needed less."""
+
+
+class Measured(Struct, frozen=True):
+    """One model's record. ``weights``, in bytes, tells whether it still is the same model; ``peak`` is the
+    memory its process had at most, in bytes; ``load_s`` the last load's seconds, 0 where none was measured."""
+
+    weights: Annotated[int, Meta(ge=0)]
+    peak: Annotated[int, Meta(ge=0)]
+    load_s: Annotated[float, Meta(ge=0)] = 0.0
+
+
+def model_key(folder: Path, *, concurrency: int, context: int | None) -> str:
+    """What a record is kept under: the model, and those of its settings that change what a process needs."""
+    return f"{folder} concurrency={concurrency}" + (f" context={context}" if context else "")
+
+
+class Learned:
+    """The records by `model_key`, that of the latest measurement last. Does no I/O."""
+
+    def __init__(self, records: dict[str, Measured] | None = None) -> None:
+        self._records = records or {}
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def measured(self, key: str, footprint: Footprint) -> Measured | None:
+        """The record under ``key``; None where there is none, or it is of other weights."""
+        record = self._records.get(key)
+        return record if record and record.weights == footprint.weights else None
+
+    def expected(self, key: str, footprint: Footprint, estimate: int) -> int:
+        """Bytes to reserve for the next process: its measured peak, ``estimate`` where there is none.
+
+        Never less than the weights and the process around them.
+        """
+        record = self.measured(key, footprint)
+        return max(record.peak if record else estimate, footprint.weights + footprint.base)
+
+    def record(self, key: str, footprint: Footprint, *, peak: int, load_s: float = 0.0) -> None:
+        """Take in a ``peak`` in bytes, a higher one at once and a lower one by `DECAY`, and a load's seconds.
+
+        Once in a process's life, at its end, or whenever the peak has grown: each call with less counts as
+        another life.
+        """
+        old = self.measured(key, footprint)
+        if old and peak < old.peak:
+            peak = round(old.peak - (old.peak - peak) * DECAY)
+        self._records.pop(key, None)
+        self._records[key] = Measured(footprint.weights, peak, load_s or (old.load_s if old else 0.0))
+        while len(self._records) > ENTRIES:
+            del self._records[next(iter(self._records))]
+
+    def encode(self) -> bytes:
+        """All of it, for `LearnedFile.write`."""
+        return msgspec.json.format(msgspec.json.encode(self._records), indent=1)
+
+
+class LearnedFile:
+    """``learned.json`` in the state directory. Both methods block on the disk."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def read(self) -> Learned:
+        """What was written; nothing of a file that is missing or damaged, and of damaged records."""
+        try:
+            found = msgspec.json.decode(self.path.read_bytes(), type=dict[str, Any])
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+            return Learned()
+        records = {key: record for key, value in found.items() if (record := _measured(value))}
+        return Learned(dict(list(records.items())[-ENTRIES:]))
+
+    def write(self, data: bytes) -> None:
+        """Replace the file by ``data``, whole or not at all. Raises ``OSError``; one call at a time."""
+        scratch = self.path.with_suffix(".new")
+        scratch.write_bytes(data)
+        scratch.replace(self.path)
+
+
+def _measured(value: object) -> Measured | None:
+    try:
+        return msgspec.convert(value, Measured)
+    except msgspec.ValidationError:
+        return None
