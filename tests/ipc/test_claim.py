@@ -63,9 +63,12 @@ def test_nothing_is_left_afterwards(sockets: Path) -> None:
 
 
 def test_nothing_is_left_after_a_failure(sockets: Path) -> None:
-    with pytest.raises(ZeroDivisionError), claim(sockets / "s"):
-        (sockets / "s").touch()
-        raise ZeroDivisionError
+    def listen_and_fail(path: Path) -> None:
+        path.touch()
+        raise RuntimeError("it broke")
+
+    with pytest.raises(RuntimeError, match="it broke"), claim(sockets / "s"):
+        listen_and_fail(sockets / "s")
     assert list(sockets.iterdir()) == []
 
 

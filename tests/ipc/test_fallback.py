@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from io import StringIO
 from pathlib import Path
 
 import anyio
@@ -98,11 +99,15 @@ async def test_a_server_error_is_tried_once_more_in_place(tmp_path: Path) -> Non
 async def test_a_stream_that_breaks_off_raises_with_the_text_so_far(tmp_path: Path) -> None:
     text = routes(bad=fake("--die-after 2 --tokens 5"), good=GOOD)
     async with running_daemon(tmp_path, text) as running, running.client() as client:
-        got = ""
-        with pytest.raises(InterruptedAnswerError, match="killed by signal 9") as caught:
+        got = StringIO()
+
+        async def read() -> None:
             async for event in client.stream("hello"):
-                got += event.text
-        assert got == caught.value.partial == "t0 t1"
+                got.write(event.text)
+
+        with pytest.raises(InterruptedAnswerError, match="killed by signal 9") as caught:
+            await read()
+        assert got.getvalue() == caught.value.partial == "t0 t1"
         assert caught.value.code is ErrorCode.INTERRUPTED
         assert caught.value.retryable
 

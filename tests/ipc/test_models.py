@@ -118,7 +118,7 @@ async def test_a_model_that_cannot_be_loaded_says_why(tmp_path: Path) -> None:
 
 async def test_the_last_words_of_a_process_are_told(tmp_path: Path) -> None:
     async with running_daemon(tmp_path, routes(small=fake("--exit-code 7"))) as running, running.client() as client:
-        with pytest.raises(RequestFailedError, match="exited with code 7 while it loaded; .*the driver is on fire"):
+        with pytest.raises(RequestFailedError, match=r"exited with code 7 while it loaded; .*the driver is on fire"):
             await client.models("load", "small")
         assert running.model("small").residency is Residency.BACKOFF
 

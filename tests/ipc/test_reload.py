@@ -27,6 +27,11 @@ def hold(tmp_path: Path) -> Path:
     return file
 
 
+def release(file: Path) -> None:
+    """Let those go on who wait while ``file`` is there."""
+    file.unlink()
+
+
 async def test_a_changed_file_is_in_force_when_the_reload_returns(tmp_path: Path) -> None:
     async with running_daemon(tmp_path, FIRST) as running, running.client() as client:
         running.write(SECOND)
@@ -63,7 +68,7 @@ async def test_a_wrong_file_leaves_the_last_good_one_in_force(tmp_path: Path) ->
 
 async def test_a_missing_file_changes_nothing(tmp_path: Path) -> None:
     async with running_daemon(tmp_path, FIRST) as running, running.client() as client:
-        running.places.config.unlink()
+        running.remove()
         (error,) = (await client.reload()).errors
         assert str(error) == f"{running.places.config}: {error.message} ({error.hint})"
         assert (await client.chat("hello")).backend == "small"
@@ -85,7 +90,7 @@ async def test_an_open_request_ends_on_the_generation_it_began_with(tmp_path: Pa
         running.write(text.replace("default: small", "default: large"))
         assert (await client.reload()).changed
         assert (await client.chat("hello")).backend == "large"
-        hold.unlink()
+        release(hold)
         done = (await raw.answer(1))[-1]
         assert isinstance(done, Done)
         assert (done.backend, len(done.attempts)) == ("small", 1)
@@ -116,7 +121,7 @@ async def test_a_changed_model_is_replaced_after_its_requests_ended(tmp_path: Pa
             (Residency.STOPPED, None),
             (Residency.DRAINING, old),
         ]
-        hold.unlink()
+        release(hold)
         assert isinstance((await raw.answer(1))[-1], Done)
         assert (await client.chat("hello")).text == "t0 t1 t2 t3"
         assert not alive(old)
@@ -137,7 +142,7 @@ async def test_a_removed_model_drains(tmp_path: Path, hold: Path) -> None:
         with pytest.raises(RequestFailedError) as caught:
             await client.chat("hello", model="small")
         assert caught.value.code is ErrorCode.NOT_FOUND
-        hold.unlink()
+        release(hold)
         assert isinstance((await raw.answer(1))[-1], Done)
         await until(lambda: not alive(old), "the removed model's process ends")
 
@@ -151,7 +156,7 @@ async def test_a_request_that_waits_for_a_load_survives_a_change_of_the_model(tm
         await until(lambda: running.model("small").pid, "the model loads")
         running.write(text.replace("--load-while", "--tokens 5 --load-while"))
         assert (await client.reload()).changed
-        gate.unlink()
+        release(gate)
         end = (await raw.answer(1))[-1]
         assert isinstance(end, Done), end
 

@@ -30,7 +30,6 @@ from routerd_client.records import BackendStatus, ModelStatus
 
 from .wait import until_blocking
 
-
 FAKE_WORKER = Path(__file__).with_name("fake_worker.py")
 
 
@@ -86,6 +85,10 @@ class Running:
     def write(self, text: str) -> None:
         """Save another routes.yaml."""
         self.places.config.write_text(text)
+
+    def remove(self) -> None:
+        """Delete routes.yaml."""
+        self.places.config.unlink()
 
     def status(self) -> StatusResult:
         return self.daemon.status()

@@ -168,8 +168,10 @@ def main() -> None:
     try:
         worker.load()
         if options.deaf:
-            while True:
-                time.sleep(3600)  # until SIGKILL: being deaf to its daemon's end is the point
+            daemon = os.getppid()
+            while os.getppid() == daemon:  # it does not hear the socket's end
+                time.sleep(0.5)
+            os._exit(0)
         worker.serve()
     except (BrokenPipeError, ConnectionResetError):
         os._exit(0)  # the daemon is gone

@@ -76,8 +76,7 @@ async def test_a_reader_is_woken_by_each_item() -> None:
     stream, seen = Stream(1), []
 
     async def reader() -> None:
-        async for item in stream:
-            seen.append(item)
+        seen.extend([item async for item in stream])
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(reader)
