@@ -14,9 +14,10 @@ POLL_S = 0.1
 
 
 @asynccontextmanager
-async def locked(file: Path, *, timeout: float) -> AsyncIterator[None]:
-    """Hold ``file``'s lock, made where missing. The kernel frees it when the process ends, however it ends.
+async def locked(file: Path, *, timeout: float) -> AsyncIterator[int]:
+    """Hold ``file``'s lock, made where missing; gives its descriptor.
 
+    The kernel frees it when the process ends, however it ends, and those to which it passed the descriptor.
     Raises ``TimeoutError`` after ``timeout`` seconds of waiting for another holder.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -26,7 +27,7 @@ async def locked(file: Path, *, timeout: float) -> AsyncIterator[None]:
             # Tried again and again: a thread that blocks in flock could not be called back.
             while not _try_lock(descriptor):  # noqa: ASYNC110 - another process sets no event
                 await anyio.sleep(POLL_S)
-        yield
+        yield descriptor
     finally:
         os.close(descriptor)
 

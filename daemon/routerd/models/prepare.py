@@ -8,12 +8,15 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import anyio.to_thread
+
 from . import child, demo
+from .download import download
 from .errors import PrepareError
 from .lock import locked
-from .reference import Kind, ModelReference, converted_folder, dtype, resolve
+from .reference import ModelReference, converted_folder, dtype, resolve
 
-LOCK_TIMEOUT_S = 1800.0
+LOCK_TIMEOUT_S = 6 * 3600.0
 """How long another process's download is waited for."""
 
 Progress = Callable[[str, float | None], None]
@@ -26,21 +29,35 @@ async def prepare(reference: ModelReference, cache_dir: Path, progress: Progress
     that is not known. Of several processes one does the work, the others wait for it. Cancelling
     stops the work and leaves nothing that looks whole. Raises `ModelNotFoundError` and `PrepareError`.
     """
-    if folder := resolve(reference, cache_dir):
+    if folder := await _resolve(reference, cache_dir):
         return folder
-    target = converted_folder(reference, cache_dir)
+    lock = lock_file(reference, cache_dir)
     try:
-        async with locked(target.with_name(target.name + ".lock"), timeout=LOCK_TIMEOUT_S):
-            return resolve(reference, cache_dir) or await _make(reference, target, progress)
+        async with locked(lock, timeout=LOCK_TIMEOUT_S) as hold:
+            return await _resolve(reference, cache_dir) or await _make(reference, cache_dir, progress, hold)
     except TimeoutError as exc:
         raise PrepareError(f"another process has been preparing {reference.text} for too long") from exc
     except OSError as exc:
-        raise PrepareError(f"{reference.text} cannot be stored in {cache_dir}: {exc}") from exc
+        raise PrepareError(f"{reference.text} cannot be stored near {lock}: {exc}") from exc
 
 
-async def _make(reference: ModelReference, target: Path, progress: Progress) -> Path:
-    if reference.kind is not Kind.DEMO:
-        assert reference.path is not None
+def lock_file(reference: ModelReference, cache_dir: Path) -> Path:
+    """What whoever makes or removes the model has locked. Not for folders, which nobody makes."""
+    if reference.repository:
+        return reference.repository.lock
+    target = converted_folder(reference, cache_dir)
+    return target.with_name(target.name + ".lock")
+
+
+async def _resolve(reference: ModelReference, cache_dir: Path) -> Path | None:
+    return await anyio.to_thread.run_sync(resolve, reference, cache_dir)
+
+
+async def _make(reference: ModelReference, cache_dir: Path, progress: Progress, hold: int) -> Path:
+    if reference.repository:
+        return await download(reference.repository.name, reference.revision, progress, hold=hold)
+    target = converted_folder(reference, cache_dir)
+    if reference.path:
         return await _convert(reference.path, target, progress)
     # Next to its destination, as /tmp may be small and in memory; one name, so that a killed
     # daemon's rest is found.

@@ -11,7 +11,9 @@ from pathlib import Path
 from msgspec import Struct
 
 from .errors import ModelNotFoundError
-from .hub import snapshot
+from .hub import Repository
+
+HUB_ID = re.compile(r"(?P<name>[\w.-]+/[\w.-]+)(@(?P<revision>\w[\w./-]*))?", re.ASCII)
 
 
 class Kind(Enum):
@@ -24,15 +26,20 @@ class Kind(Enum):
 
 
 class ModelReference(Struct, frozen=True):
-    """A reference as it was written, and what it is. ``path`` is set for folders and files."""
+    """A reference as it was written, and what it is.
+
+    ``path`` is set for folders and files, ``repository`` for ids, ``revision`` where one is pinned.
+    """
 
     text: str
     kind: Kind
     path: Path | None = None
+    repository: Repository | None = None
+    revision: str = ""
 
     @classmethod
     def parse(cls, text: str, base: Path | None = None) -> ModelReference:
-        """Read ``text``: ``demo``, a ``.gguf`` file, a folder, or a Hugging Face id ``org/name``.
+        """Read ``text``: ``demo``, a ``.gguf`` file, a folder, or a Hugging Face id ``org/name[@revision]``.
 
         Relative paths count from ``base`` (default: the working directory). ``org/name`` is a folder
         where one of that name is there, an id otherwise. Raises ``ValueError`` for anything else.
@@ -44,21 +51,22 @@ class ModelReference(Struct, frozen=True):
             return cls(text, Kind.GGUF, path)
         if text.startswith(("/", "./", "../", "~")) or path.is_dir():
             return cls(text, Kind.FOLDER, path)
-        if re.fullmatch(r"[\w.-]+/[\w.-]+", text, re.ASCII):
-            return cls(text, Kind.HUB)
+        if (match := HUB_ID.fullmatch(text)) and ".." not in text:
+            return cls(text, Kind.HUB, repository=Repository.of(match["name"]), revision=match["revision"] or "")
         raise ValueError(f"{text!r} is no model: write demo, a folder, a .gguf file, or a Hugging Face id (org/name)")
 
 
 def resolve(reference: ModelReference, cache_dir: Path) -> Path | None:
     """The folder a worker can load right now, or ``None`` where `prepare` has to make it first.
 
-    Looks at names only, opens no file. Raises `ModelNotFoundError` where nothing can make it.
+    Reads names, sizes and listings: blocks for milliseconds. Raises `ModelNotFoundError` where nothing can make it.
     """
     match reference.kind:
         case Kind.FOLDER:
             return _folder(_path(reference))
         case Kind.HUB:
-            return snapshot(reference.text)
+            assert reference.repository is not None
+            return reference.repository.whole(reference.revision)
         case Kind.GGUF if not _path(reference).is_file():
             raise ModelNotFoundError(f"there is no file {reference.path}", hint="check the path of the model")
         case _:
