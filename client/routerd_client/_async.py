@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, TypeVar, Unpack
+from typing import TypeVar, Unpack
 
 import anyio
 import anyio.abc
@@ -21,8 +21,10 @@ from .protocol import (
     Done,
     Event,
     Models,
+    ModelsAction,
     ModelsResult,
     Notice,
+    Progress,
     Reload,
     ReloadResult,
     Request,
@@ -35,6 +37,7 @@ from .protocol import (
 from .records import Decision
 
 R = TypeVar("R")
+OnProgress = Callable[[Progress], None]
 
 
 class AsyncClient:
@@ -107,10 +110,15 @@ class AsyncClient:
         return await self._call(Check(id=0, text=text, file=file), CheckResult)
 
     async def models(
-        self, action: Literal["list", "load", "unload"] = "list", backend: str = "", *, force: bool = False
+        self,
+        action: ModelsAction = "list",
+        backend: str = "",
+        *,
+        force: bool = False,
+        on_progress: OnProgress | None = None,
     ) -> ModelsResult:
         """See `Client.models`."""
-        return await self._call(Models(id=0, action=action, backend=backend, force=force), ModelsResult)
+        return await self._call(Models(id=0, action=action, backend=backend, force=force), ModelsResult, on_progress)
 
     async def watch(self, *topics: str) -> AsyncGenerator[Notice]:
         """See `Client.watch`."""
@@ -119,9 +127,11 @@ class AsyncClient:
                 if isinstance(event, Notice):
                     yield event
 
-    async def _call(self, request: Request, expected: type[R]) -> R:
+    async def _call(self, request: Request, expected: type[R], on_progress: OnProgress | None = None) -> R:
         async with aclosing(self._events(request)) as events:
             async for event in events:
+                if on_progress and isinstance(event, Progress):
+                    on_progress(event)
                 if isinstance(event, expected):
                     return event
         raise DaemonUnavailableError(f"the daemon did not answer with {expected.__name__}", sent=True)

@@ -58,6 +58,7 @@ class ChatOptions(TypedDict, total=False):
     priority: Priority | str | None
     deadline_s: float | None
     local_only: bool | None
+    when_full: str | None
     extra: Mapping[str, Any]
     temperature: float | None
     top_p: float | None
@@ -79,7 +80,7 @@ def build_chat(prompt: Prompt, options: Mapping[str, Any], *, stream: bool) -> C
     if system := fields.pop("system", ""):
         messages.insert(0, {"role": "system", "content": system})
     sampling = {name: fields.pop(name) for name in Sampling.__struct_fields__ if name in fields}
-    unknown = fields.keys() - set(ChatRequest.__struct_fields__)
+    unknown = fields.keys() - (set(ChatRequest.__struct_fields__) - {"messages", "sampling", "stream"})
     if unknown:
         raise TypeError(f"unknown option {', '.join(sorted(unknown))}; see routerd_client.chat.ChatRequest")
     plain = msgspec.to_builtins({**fields, "messages": messages, "sampling": sampling, "stream": stream})
@@ -144,14 +145,16 @@ def failure(error: Error, partial: str = "") -> Exception:
     """The exception for an `Error` event."""
     if error.code is ErrorCode.VERSION_MISMATCH:
         return ProtocolMismatchError(f"{error.message} ({error.hint})" if error.hint else error.message)
-    if error.code is ErrorCode.INTERRUPTED:
+    if partial or error.code is ErrorCode.INTERRUPTED:
         return InterruptedAnswerError(error, partial)
     return RequestFailedError(error)
 
 
 def quiet(connection: socket.socket) -> bool:
     """Whether an idle connection can be used again: its peer has neither closed it nor spoken unasked."""
-    return not select.select([connection], [], [], 0)[0]
+    poll = select.poll()
+    poll.register(connection, select.POLLIN)
+    return not poll.poll(0)
 
 
 def gone(path: object, *, sent: bool) -> DaemonUnavailableError:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, TypeVar, Unpack
+from typing import TypeVar, Unpack
 
 from . import _core
 from .errors import DaemonUnavailableError, dial_hint
@@ -19,8 +19,10 @@ from .protocol import (
     Done,
     Event,
     Models,
+    ModelsAction,
     ModelsResult,
     Notice,
+    Progress,
     Reload,
     ReloadResult,
     Request,
@@ -33,6 +35,7 @@ from .protocol import (
 from .records import Decision
 
 R = TypeVar("R")
+OnProgress = Callable[[Progress], None]
 
 
 class Client:
@@ -111,10 +114,16 @@ class Client:
         return self._call(Check(id=0, text=text, file=file), CheckResult)
 
     def models(
-        self, action: Literal["list", "load", "unload"] = "list", backend: str = "", *, force: bool = False
+        self,
+        action: ModelsAction = "list",
+        backend: str = "",
+        *,
+        force: bool = False,
+        on_progress: OnProgress | None = None,
     ) -> ModelsResult:
-        """The model processes; ``load`` blocks until ready, ``unload`` refuses a busy one unless ``force``."""
-        return self._call(Models(id=0, action=action, backend=backend, force=force), ModelsResult)
+        """The model processes, after ``action`` (see `Models`). ``load`` blocks until ready; ``on_progress``
+        hears how far it is."""
+        return self._call(Models(id=0, action=action, backend=backend, force=force), ModelsResult, on_progress)
 
     def watch(self, *topics: str) -> Iterator[Notice]:
         """Notices as things happen, until the loop is left or the daemon goes."""
@@ -122,8 +131,10 @@ class Client:
             if isinstance(event, Notice):
                 yield event
 
-    def _call(self, request: Request, expected: type[R]) -> R:
+    def _call(self, request: Request, expected: type[R], on_progress: OnProgress | None = None) -> R:
         for event in self._events(request):
+            if on_progress and isinstance(event, Progress):
+                on_progress(event)
             if isinstance(event, expected):
                 return event
         raise DaemonUnavailableError(f"the daemon did not answer with {expected.__name__}", sent=True)

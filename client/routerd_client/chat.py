@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from ._enums import OpenEnum
+from ._open_enum import OpenEnum
 
 
 class Priority(Enum):
@@ -136,7 +136,8 @@ class Sampling(Struct, frozen=True, omit_defaults=True):
 class ChatRequest(Struct, frozen=True, omit_defaults=True, kw_only=True):
     """Everything a caller can say about one request.
 
-    ``model`` is an endpoint, a backend, or ``""`` to go through the routes. ``context`` says who
+    ``when_full`` says what to do where a model is busy or has no memory: wait (the default), ask the next
+    candidate, or fail. ``model`` is an endpoint, a backend, or ``""`` to go through the routes. ``context`` says who
     asks, from where and for what, in an open vocabulary. ``deadline_s`` bounds every wait of the
     request, in seconds from its arrival. ``local_only`` never leaves the machine. ``extra`` keeps
     fields a front did not know, for backends of the same format.
@@ -160,6 +161,7 @@ class ChatRequest(Struct, frozen=True, omit_defaults=True, kw_only=True):
     priority: Priority | None = None
     deadline_s: float | None = None
     local_only: bool | None = None
+    when_full: Literal["wait", "next", "refuse"] | None = None
     stream: bool = False
     extra: dict[str, Any] = {}
 

@@ -72,9 +72,13 @@ class LineBuffer:
         self._data = bytearray()
 
     def feed(self, chunk: bytes) -> list[bytes]:
-        self._data += chunk
-        *lines, rest = bytes(self._data).split(b"\n") if b"\n" in chunk else [bytes(self._data)]
-        if len(rest) > MAX_FRAME:
+        head, newline, rest = chunk.rpartition(b"\n")
+        lines: list[bytes] = []
+        if newline:
+            lines = (bytes(self._data) + head).split(b"\n")
+            self._data = bytearray(rest)
+        else:
+            self._data += chunk
+        if len(self._data) > MAX_FRAME:
             raise FrameTooLongError(f"a line is over the limit of {MAX_FRAME} bytes")
-        self._data = bytearray(rest)
         return [line for line in lines if line.strip()]

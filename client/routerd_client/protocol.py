@@ -15,7 +15,7 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct
 
-from ._enums import OpenEnum
+from ._open_enum import OpenEnum
 from .chat import ChatRequest, FinishReason, Message, TokenLogprob, ToolCall, Usage
 from .records import Attempt, BackendStatus, ConfigError, Decision, ModelStatus, Plan
 
@@ -106,14 +106,18 @@ class Check(Struct, frozen=True, kw_only=True, tag="check"):
     file: str = "routes.yaml"
 
 
+ModelsAction = Literal["list", "load", "unload", "pin", "unpin"]
+
+
 class Models(Struct, frozen=True, kw_only=True, tag="models"):
     """List the owned model processes, or act on one first. Answered by `ModelsResult` or `Error`.
 
-    ``load`` answers when the model is ready; ``unload`` refuses a busy one unless ``force``.
+    ``load`` answers when the model is ready; ``unload`` refuses a busy one unless ``force``; ``pin`` keeps
+    a model loaded until ``unpin``, or until the daemon ends.
     """
 
     id: int
-    action: Literal["list", "load", "unload"] = "list"
+    action: ModelsAction = "list"
     backend: str = ""
     force: bool = False
 
@@ -198,6 +202,11 @@ class Retracted(Struct, frozen=True, kw_only=True, tag="retracted", omit_default
     id: int
     attempt: int
     reason: str = ""
+
+    @property
+    def text(self) -> str:
+        """Always empty: `Delta` brings text. Here so that a loop over a stream may print every event."""
+        return ""
 
 
 class Done(Struct, frozen=True, kw_only=True, tag="done", omit_defaults=True):

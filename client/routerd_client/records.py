@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from ._enums import OpenEnum
+from ._open_enum import OpenEnum
 
 
 class FailureKind(OpenEnum):
-    """How an attempt can fail: a closed set, one rule each (see docs/faults.md).
+    """How an attempt can fail: a closed set, one rule each (see the daemon's health/failure.py).
 
     Kinds that a newer daemon adds arrive as ``UNKNOWN``.
     """
@@ -137,7 +137,8 @@ class BackendStatus(Struct, frozen=True, omit_defaults=True, kw_only=True):
 class ModelStatus(Struct, frozen=True, omit_defaults=True, kw_only=True):
     """One owned model process. Bytes for memory; seconds for the rest.
 
-    ``idle_unload_s`` is what is left of keep_alive, ``None`` where nothing counts down.
+    ``idle_unload_s`` is what is left of keep_alive, ``None`` where nothing counts down. ``reserved_bytes``
+    is what it claims of the memory budget, ``memory_bytes`` what mlx holds now.
     """
 
     backend: str
@@ -149,6 +150,8 @@ class ModelStatus(Struct, frozen=True, omit_defaults=True, kw_only=True):
     load_s: float | None = None
     idle_unload_s: float | None = None
     memory_bytes: int | None = None
+    reserved_bytes: int | None = None
+    pinned: bool = False
     restarts: int = 0
     error: str = ""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import resource
 import sys
 from pathlib import Path
 
@@ -43,6 +45,8 @@ def serve_command(config: Path | None, socket: Path | None, state_dir: Path | No
     \b
     Exit codes: 0 stopped, 2 the configuration is wrong, 3 it cannot start (socket, folders).
     """
+    os.umask(0o077)  # whatever it makes, folders on the way among it, is its user's alone
+    _raise_descriptor_limit()
     where = places(config, socket, state_dir)
     try:
         with logging_to(where.log_file, terminal=not quiet):
@@ -57,6 +61,14 @@ def serve_command(config: Path | None, socket: Path | None, state_dir: Path | No
                 click.echo(f"routerd: {failure}", err=True)
                 sys.exit(EXIT_CANNOT_START)
         raise
+
+
+def _raise_descriptor_limit() -> None:
+    # Each open request of a client is a connection, and login agents start with 256 descriptors.
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 4096 if hard == resource.RLIM_INFINITY else min(4096, hard)
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _only(error: Exception) -> Exception:

@@ -8,7 +8,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from routerd.server.hub import MAX_WAITING, Hub
+from routerd.server.notices import MAX_WAITING, Hub
 from routerd_client import Notice, RequestFailedError
 from routerd_client.protocol import Cancel, Error, ErrorCode, Watch
 from routerd_client.records import BreakerState

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -13,17 +14,13 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
-import anyio
-
 from routerd.app.daemon import Daemon
-from routerd.app.reload import first_load
+from routerd.app.serve import running
 from routerd.config.places import Places
 from routerd.config.schema import MlxSpec
-from routerd.server.hub import Hub
-from routerd.server.listener import claim
+from routerd.supervisor.child import Command
 from routerd.supervisor.leftovers import started_at
-from routerd.supervisor.supervisor import Supervisor
-from routerd.supervisor.worker import Command
+from routerd.supervisor.sizing import Size
 from routerd_client import AsyncClient, Client
 from routerd_client.protocol import StatusResult
 from routerd_client.records import BackendStatus, ModelStatus
@@ -33,7 +30,7 @@ from .wait import until_blocking
 FAKE_WORKER = Path(__file__).with_name("fake_worker.py")
 
 
-def fake_command(spec: MlxSpec, _model: Path, fd: int) -> list[str]:
+def fake_command(spec: MlxSpec, _model: Path, fd: int, _size: Size) -> list[str]:
     """Starts a fake worker with the options that the model's name carries: ``fake:--tokens 5``."""
     options = shlex.split(spec.model.removeprefix("fake:"))
     return [sys.executable, str(FAKE_WORKER), "--fd", str(fd), *options]
@@ -49,6 +46,12 @@ def routes(*, rest: str = "", default: str = "primary", **backends: str) -> str:
     lines = ["version: 1", "backends:", *(f"  {name}: {backend}" for name, backend in backends.items())]
     lines += [f"endpoints: {{primary: {{fallback: [{', '.join(backends)}]}}}}", f"default: {default}", rest]
     return "\n".join(lines)
+
+
+async def fake_size(spec: MlxSpec, _folder: Path) -> Size:
+    """Claims what the model's name says: ``fake:--size 4000000``."""
+    found = re.search(r"--size (\d+)", spec.model)
+    return Size(claim=int(found[1]) if found else 0)
 
 
 @contextmanager
@@ -104,36 +107,22 @@ class Running:
 async def running_daemon(
     folder: Path, text: str, *, watch: bool = False, command: Command = fake_command
 ) -> AsyncIterator[Running]:
-    """Wired as `routerd.app.serve` does it, without its signals and with fake workers.
+    """The daemon as it is, without its signals and with fake workers.
 
     ``watch`` has it see by itself that its file, ``text`` at first, was changed.
     """
     (folder / "routes.yaml").write_text(text)
     with short_folder() as sockets:
         places = make_places(folder, sockets)
-        places.state.mkdir(mode=0o700)
-        first, hub = await first_load(places.config), Hub()
 
         async def prepare(_reference: str, _on_phase: Callable[[str, float | None], None]) -> Path:
             return folder
 
-        def publish(status: ModelStatus) -> None:
-            hub.publish("status", "model", backend=status.backend, residency=status.residency.value, error=status.error)
-
-        with claim(places.socket):
-            try:
-                async with (
-                    Supervisor(places.state, prepare, on_change=publish, command=command) as supervisor,
-                    anyio.create_task_group() as tasks,
-                ):
-                    daemon = Daemon(places, first, supervisor, hub, tasks)
-                    await tasks.start(daemon.listener.run)
-                    if watch:
-                        tasks.start_soon(daemon.watch_file)
-                    yield Running(daemon)
-                    tasks.cancel_scope.cancel()
-            except BaseExceptionGroup as group:
-                raise _only(group) from None  # a failed assertion reads better without the task groups around it
+        try:
+            async with running(places, prepare=prepare, command=command, sizing=fake_size, watch=watch) as daemon:
+                yield Running(daemon)
+        except BaseExceptionGroup as group:
+            raise _only(group) from None  # a failed assertion reads better without the task groups around it
 
 
 def _only(error: BaseException) -> BaseException:

@@ -30,6 +30,7 @@ EXIT_LOAD_FAILED = 3
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="fake_worker")
     add = parser.add_argument
+    add("--size", help="what the test's sizing reads; nothing here does")
     add("--fd", type=int, required=True, help="its end of the socketpair")
     add("--load-seconds", type=float, default=0.0)
     add("--load-while", type=Path, help="load for as long as this file exists")

@@ -18,22 +18,33 @@ SPEC = HealthSpec(allowed_fails=3, failure_rate=0.5, min_requests=5, window=60.0
 def opened(spec: HealthSpec = SPEC, at: float = 0.0) -> Breaker:
     breaker = Breaker(spec)
     for _ in range(spec.allowed_fails):
-        breaker.take(at)
-        breaker.fail(at)
+        fail(breaker, at)
     return breaker
+
+
+def take(breaker: Breaker, now: float) -> int:
+    """The number of a request that must be admitted."""
+    admitted = breaker.take(now)
+    assert admitted
+    return admitted
+
+
+def fail(breaker: Breaker, now: float) -> None:
+    """A request comes and fails."""
+    breaker.fail(now, take(breaker, now))
 
 
 def outcomes(breaker: Breaker, text: str) -> None:
     """``+`` a success, ``-`` a failure, one a second."""
     for second, outcome in enumerate(text):
-        assert breaker.take(float(second))
-        (breaker.succeed if outcome == "+" else breaker.fail)(float(second))
+        admitted = take(breaker, float(second))
+        (breaker.succeed if outcome == "+" else breaker.fail)(float(second), admitted)
 
 
 def test_a_new_breaker_is_closed_and_admits_all() -> None:
     breaker = Breaker(SPEC)
     assert breaker.state(0) is CLOSED
-    assert [breaker.take(0) for _ in range(10)] == [True] * 10
+    assert all(breaker.take(0) for _ in range(10))
 
 
 @pytest.mark.parametrize(
@@ -57,7 +68,7 @@ def test_it_opens_after_failures_in_a_row_or_past_the_rate(history: str, state: 
 def test_failures_older_than_the_window_do_not_count_for_the_rate() -> None:
     breaker = Breaker(SPEC)
     outcomes(breaker, "+-+-")
-    breaker.fail(100.0)
+    fail(breaker, 100.0)
     assert breaker.state(100.0) is CLOSED
 
 
@@ -69,14 +80,13 @@ def test_open_admits_nothing_until_the_cooldown_has_passed() -> None:
 
 def test_half_open_admits_exactly_one() -> None:
     breaker = opened()
-    assert [breaker.take(6) for _ in range(3)] == [True, False, False]
+    assert [bool(breaker.take(6)) for _ in range(3)] == [True, False, False]
 
 
 def test_a_probe_that_says_nothing_gives_its_place_to_the_next() -> None:
     breaker = opened()
-    breaker.take(6)
-    breaker.release()
-    assert [breaker.take(6), breaker.take(6)] == [True, False]
+    breaker.release(take(breaker, 6))
+    assert [bool(breaker.take(6)), bool(breaker.take(6))] == [True, False]
 
 
 def test_asking_whether_it_admits_changes_nothing() -> None:
@@ -86,55 +96,54 @@ def test_asking_whether_it_admits_changes_nothing() -> None:
 
 def test_a_probe_that_succeeds_closes_it() -> None:
     breaker = opened()
-    breaker.take(6)
-    breaker.succeed(7)
-    assert (breaker.state(7), breaker.take(7), breaker.take(7)) == (CLOSED, True, True)
+    breaker.succeed(7, take(breaker, 6))
+    assert breaker.state(7) is CLOSED
+    assert all(breaker.take(7) for _ in range(2))
 
 
 def test_the_cooldown_doubles_with_each_failed_probe_up_to_the_cap() -> None:
     breaker, now, waits = opened(), 0.0, []
     for _ in range(4):
         now += breaker.retry_in(now)
-        assert breaker.take(now)
-        breaker.fail(now)
+        fail(breaker, now)
         waits.append(breaker.retry_in(now))
     assert waits == [10.0, 20.0, 20.0, 20.0]
 
 
 def test_a_success_sets_the_cooldown_back() -> None:
     breaker = opened()
-    breaker.take(5)
-    breaker.fail(5)
-    breaker.take(15)
-    breaker.succeed(15)
+    fail(breaker, 5)
+    breaker.succeed(15, take(breaker, 15))
     for _ in range(3):
-        breaker.fail(16)
+        fail(breaker, 16)
     assert breaker.retry_in(16) == 5.0
 
 
 def test_what_opened_it_does_not_open_it_again() -> None:
     breaker = opened()
-    breaker.take(6)
-    breaker.succeed(6)
-    breaker.fail(7)
+    breaker.succeed(6, take(breaker, 6))
+    fail(breaker, 7)
     assert breaker.state(7) is CLOSED
 
 
 def test_late_answers_to_requests_from_before_change_nothing_while_it_is_open() -> None:
-    breaker = opened()
-    breaker.succeed(1)
-    breaker.fail(1)
+    breaker = Breaker(SPEC)
+    late = [take(breaker, 0) for _ in range(5)]
+    for number in late[:3]:
+        breaker.fail(0, number)
+    breaker.succeed(1, late[3])
+    breaker.fail(1, late[4])
     assert (breaker.state(1), breaker.retry_in(1)) == (OPEN, 4.0)
 
 
 def test_a_request_from_before_does_not_free_the_probes_place() -> None:
     """A long answer begun while it was closed, and cancelled during the probe, says nothing of the probe."""
     breaker = Breaker(SPEC)
-    assert [breaker.take(0) for _ in range(4)] == [True] * 4
-    for _ in range(3):
-        breaker.fail(0)
+    *failing, long = [take(breaker, 0) for _ in range(4)]
+    for number in failing:
+        breaker.fail(0, number)
     assert breaker.take(6), "the probe"
-    breaker.release()  # the fourth of the old ones
+    breaker.release(long)
     assert not breaker.take(6)
 
 
@@ -142,23 +151,25 @@ def test_a_changed_cooldown_holds_from_the_next_opening() -> None:
     breaker = Breaker(SPEC)
     breaker.spec = HealthSpec(cooldown=1.0)
     for _ in range(3):
-        breaker.fail(0)
+        fail(breaker, 0)
     assert breaker.retry_in(0) == 1.0
 
 
 @given(st.lists(st.tuples(st.floats(0, 3), st.sampled_from(["take", "succeed", "fail", "release"])), max_size=60))
 def test_open_never_admits_and_taking_agrees_with_asking(steps: list[tuple[float, str]]) -> None:
-    breaker, now = Breaker(SPEC), 0.0
+    breaker, now, taken = Breaker(SPEC), 0.0, [0]
     for wait, action in steps:
         now += wait
         if action == "take":
             would, state = breaker.admits(now), breaker.state(now)
-            assert breaker.take(now) is would
+            number = breaker.take(now)
+            assert bool(number) is would
             assert not (state is OPEN and would)
+            taken += [number] if number else []
         elif action == "release":
-            breaker.release()
+            breaker.release(taken[-1])
         else:
-            getattr(breaker, action)(now)
+            getattr(breaker, action)(now, taken[-1])
 
 
 class OneProbe(RuleBasedStateMachine):
@@ -170,7 +181,7 @@ class OneProbe(RuleBasedStateMachine):
         super().__init__()
         self.breaker = Breaker(HealthSpec(allowed_fails=1))
         self.now = 0.0
-        self.open: set[int] = set()
+        self.open: dict[int, int] = {}
         self.probes: set[int] = set()
         self.count = 0
 
@@ -182,9 +193,9 @@ class OneProbe(RuleBasedStateMachine):
     def comes(self) -> int:
         self.count += 1
         state = self.breaker.state(self.now)
-        if self.breaker.take(self.now):
+        if admitted := self.breaker.take(self.now):
             assert state is not OPEN
-            self.open.add(self.count)
+            self.open[self.count] = admitted
             if state is HALF_OPEN:
                 self.probes.add(self.count)
         return self.count
@@ -192,12 +203,12 @@ class OneProbe(RuleBasedStateMachine):
     @rule(number=consumes(admitted), how=st.sampled_from(["succeed", "fail", "release"]))
     def ends(self, number: int, how: str) -> None:
         if number in self.open:
-            self.open.discard(number)
+            admitted = self.open.pop(number)
             self.probes.discard(number)
             if how == "release":
-                self.breaker.release()
+                self.breaker.release(admitted)
             else:
-                getattr(self.breaker, how)(self.now)
+                getattr(self.breaker, how)(self.now, admitted)
             if self.breaker.state(self.now) is CLOSED:
                 self.probes.clear()  # it closed: those still under way are requests like all others
 

@@ -85,7 +85,7 @@ def test_the_digest_follows_the_text() -> None:
         (
             BASE + "defualt: x\ndefault: small",
             "2:1: unknown key 'defualt' (did you mean 'default'? "
-            "known here: backends, default, version, endpoints, routes, health, log)",
+            "known here: backends, default, version, endpoints, routes, health, memory, log)",
         ),
         (FILE + "version: 2", "3:10: version: expected 1, got 2"),
         (FILE + "version: true", "3:10: version: expected 1, got true"),

@@ -15,31 +15,36 @@ SPEC = HealthSpec(allowed_fails=3, cooldown=5.0)
 CALLERS = [kind for kind, rule in RULES.items() if rule.callers]
 
 
+def failed(health: Health, now: float, kind: FailureKind, message: str, retry_after_s: float | None = None) -> None:
+    """A request comes, where one may, and fails."""
+    health.failed(now, health.take(now) or 0, kind, message, retry_after_s)
+
+
 def test_a_stated_retry_after_is_honoured_exactly() -> None:
     health = Health(SPEC)
-    health.failed(10.0, FailureKind.RATE_LIMITED, "slow down", 30.0)
-    assert (health.take(39.9), health.take(40.0)) == (False, True)
+    failed(health, 10.0, FailureKind.RATE_LIMITED, "slow down", 30.0)
+    assert (health.take(39.9), bool(health.take(40.0))) == (None, True)
     assert health.blocked(20.0) == "cooling down for 20.0 s"
     assert health.figures(20.0).retry_in_s == 20.0
 
 
 def test_a_shorter_retry_after_does_not_end_a_longer_one() -> None:
     health = Health(SPEC)
-    health.failed(0.0, FailureKind.RATE_LIMITED, "", 30.0)
-    health.failed(0.0, FailureKind.OVERLOADED, "", 1.0)
+    failed(health, 0.0, FailureKind.RATE_LIMITED, "", 30.0)
+    failed(health, 0.0, FailureKind.OVERLOADED, "", 1.0)
     assert not health.take(29.0)
 
 
 def test_a_rate_limit_does_not_open_the_breaker() -> None:
     health = Health(SPEC)
     for _ in range(10):
-        health.failed(0.0, FailureKind.RATE_LIMITED, "")
+        failed(health, 0.0, FailureKind.RATE_LIMITED, "")
     assert health.figures(0.0).breaker is BreakerState.CLOSED
 
 
 def test_a_wrong_key_cools_down_until_the_configuration_changes() -> None:
     health = Health(SPEC)
-    health.failed(0.0, FailureKind.AUTH_FAILED, "401")
+    failed(health, 0.0, FailureKind.AUTH_FAILED, "401")
     assert health.blocked(1e9) == "cooling down until the configuration changes"
     assert not health.take(1e9)
     health.configure(SPEC)
@@ -50,7 +55,7 @@ def test_a_wrong_key_cools_down_until_the_configuration_changes() -> None:
 def test_a_failure_of_the_callers_own_leaves_no_mark(kind: FailureKind) -> None:
     health = Health(SPEC)
     for _ in range(10):
-        health.failed(0.0, kind, "yours", 60.0)
+        failed(health, 0.0, kind, "yours", 60.0)
     figures = health.figures(0.0)
     assert (figures.breaker, figures.requests, figures.last_failure) == (BreakerState.CLOSED, 0, None)
     assert health.take(0.0)
@@ -59,15 +64,14 @@ def test_a_failure_of_the_callers_own_leaves_no_mark(kind: FailureKind) -> None:
 @pytest.mark.parametrize("kind", CALLERS, ids=lambda kind: kind.value)
 def test_a_probe_that_failed_by_the_callers_own_doing_may_be_made_again(kind: FailureKind) -> None:
     health = broken()
-    assert health.take(6.0)
-    health.failed(6.0, kind, "yours")
+    failed(health, 6.0, kind, "yours")
     assert health.take(6.0)
 
 
 def broken() -> Health:
     health = Health(SPEC)
     for _ in range(3):
-        health.failed(0.0, FailureKind.WORKER_DIED, "it died")
+        failed(health, 0.0, FailureKind.WORKER_DIED, "it died")
     return health
 
 
@@ -86,7 +90,7 @@ def test_health_outlives_a_reload_that_names_the_backend_again() -> None:
     tracker = Tracker()
     tracker.configure({"small": SPEC})
     for _ in range(3):
-        tracker.health("small").failed(0.0, FailureKind.WORKER_DIED, "it died")
+        failed(tracker.health("small"), 0.0, FailureKind.WORKER_DIED, "it died")
     tracker.configure({"large": SPEC})
     tracker.configure({"small": SPEC, "large": SPEC})
     assert tracker.health("small").figures(0.0).breaker is BreakerState.OPEN
@@ -96,13 +100,13 @@ def test_a_reload_brings_its_thresholds_into_force() -> None:
     tracker = Tracker()
     tracker.configure({"small": SPEC})
     tracker.configure({"small": HealthSpec(allowed_fails=1)})
-    tracker.health("small").failed(0.0, FailureKind.WORKER_DIED, "it died")
+    failed(tracker.health("small"), 0.0, FailureKind.WORKER_DIED, "it died")
     assert tracker.health("small").figures(0.0).breaker is BreakerState.OPEN
 
 
 def test_a_stated_cooldown_outlives_a_reload() -> None:
     health = Health(SPEC)
-    health.failed(0.0, FailureKind.RATE_LIMITED, "", 30.0)
+    failed(health, 0.0, FailureKind.RATE_LIMITED, "", 30.0)
     health.configure(SPEC)
     assert not health.take(29.0)
 
@@ -114,9 +118,9 @@ def test_figures_are_none_for_a_backend_that_was_not_used() -> None:
 
 def test_figures_cover_the_window_alone() -> None:
     health = Health(SPEC)
-    health.failed(0.0, FailureKind.STALLED, "old")
+    failed(health, 0.0, FailureKind.STALLED, "old")
     for second in range(100, 110):
-        health.succeeded(float(second), (second - 99) / 10)
+        health.succeeded(float(second), health.take(float(second)) or 0, (second - 99) / 10)
     figures = health.figures(110.0)
     assert (figures.requests, figures.failures, figures.success_rate) == (10, 0, 1.0)
     assert (figures.ttft_p50_s, figures.ttft_p95_s) == (0.5, 1.0)

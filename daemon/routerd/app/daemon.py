@@ -18,8 +18,8 @@ from ..config.places import Places
 from ..dispatch.dispatcher import Dispatcher
 from ..dispatch.generation import Generation
 from ..health.tracker import Tracker
-from ..server.hub import Hub
 from ..server.listener import Listener
+from ..server.notices import Hub
 from ..supervisor.supervisor import Supervisor
 from .journal import Journal
 from .reload import Reloader

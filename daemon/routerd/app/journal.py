@@ -11,7 +11,7 @@ from routerd_client.records import BreakerState, Decision
 
 from ..dispatch.generation import Generation
 from ..dispatch.run import Call
-from ..server.hub import Hub
+from ..server.notices import Hub
 
 log = structlog.get_logger()
 

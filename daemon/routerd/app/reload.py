@@ -15,7 +15,7 @@ from anyio import to_thread
 from routerd_client.protocol import ReloadResult
 from routerd_client.records import ConfigError, Plan
 
-from ..backends.mlx import MlxBackend
+from ..backends.build import build
 from ..config.load import ConfigFailedError, Loaded, load, read
 from ..config.plan import plan
 from ..config.watch import changes
@@ -113,10 +113,10 @@ class Reloader:
             digest=loaded.digest,
             config=config,
             table=compile_table(config),
-            backends={name: MlxBackend(name, spec.mlx, self._supervisor) for name, spec in config.backends.items()},
+            backends={name: build(name, spec, self._supervisor) for name, spec in config.backends.items()},
         )
         self._tracker.configure(generation.health_specs())
-        self._supervisor.reconcile({name: spec.mlx for name, spec in config.backends.items()})
+        self._supervisor.reconcile({name: spec.mlx for name, spec in config.backends.items()}, config.memory)
         set_level(config.log.level)
         for warning in loaded.warnings:
             log.warning("config.warning", message=str(warning))

@@ -17,12 +17,12 @@ from ..config.places import Places
 from ..models.errors import ModelError
 from ..models.prepare import prepare as prepare_model
 from ..models.reference import ModelReference
-from ..server.hub import Hub
-from ..server.listener import claim
+from ..server.listener import claim, hold
+from ..server.notices import Hub
+from ..supervisor.child import Command, worker_command
 from ..supervisor.errors import ProcessFailedError
 from ..supervisor.process import Prepare
-from ..supervisor.supervisor import Supervisor
-from ..supervisor.worker import Command, worker_command
+from ..supervisor.supervisor import Sizing, Supervisor
 from .daemon import Daemon
 from .reload import first_load
 
@@ -34,27 +34,35 @@ DRAIN_S = 20.0
 
 @asynccontextmanager
 async def running(
-    places: Places, *, prepare: Prepare | None = None, command: Command = worker_command
+    places: Places,
+    *,
+    prepare: Prepare | None = None,
+    command: Command = worker_command,
+    sizing: Sizing | None = None,
+    watch: bool = True,
 ) -> AsyncIterator[Daemon]:
-    """A daemon that accepts connections and watches its file, until the ``with`` ends.
+    """A daemon that accepts connections and, with ``watch``, its file's changes, until the ``with`` ends.
 
-    ``prepare`` and ``command`` say how models are made ready and workers started, where it is not the
-    usual way. Raises `ConfigFailedError`, `SocketTakenError` or ``OSError`` where it cannot start.
+    ``prepare``, ``sizing`` and ``command`` say how models are made ready and measured, and workers
+    started, where it is not the usual way. Raises `ConfigFailedError`, `SocketTakenError` or ``OSError``
+    where it cannot start.
     """
     first = await first_load(places.config)
     places.state.mkdir(mode=0o700, parents=True, exist_ok=True)
     hub = Hub()
-    with claim(places.socket):
+    with claim(places.socket), hold(places.state):
         supervisor = Supervisor(
             places.state,
             prepare or partial(_prepare, places),
             on_change=partial(_publish_model, hub),
             command=command,
+            sizing=sizing,
         )
         async with supervisor, anyio.create_task_group() as tasks:
             daemon = Daemon(places, first, supervisor, hub, tasks)
             await tasks.start(daemon.listener.run)
-            tasks.start_soon(daemon.watch_file)
+            if watch:
+                tasks.start_soon(daemon.watch_file)
             log.info("routerd.ready", socket=str(places.socket), config=str(places.config))
             try:
                 yield daemon

@@ -16,6 +16,7 @@ class Waiting(Struct, frozen=True):
 
     phase: str
     fraction: float | None = None
+    position: int | None = None
 
 
 class Piece(Struct, frozen=True):
@@ -40,14 +41,20 @@ Emit = Callable[[Waiting | Piece], Awaitable[None]]
 
 
 class BackendError(Exception):
-    """An attempt failed. ``retry_after_s`` is what the backend asked for, ``hint`` what a person can do."""
+    """An attempt failed. ``retry_after_s`` is when asking again may help, ``hint`` what a person can do.
 
-    def __init__(self, kind: FailureKind, message: str, *, hint: str = "", retry_after_s: float | None = None) -> None:
+    ``cools``: the backend asked for that time, and nobody is to ask it before.
+    """
+
+    def __init__(
+        self, kind: FailureKind, message: str, *, hint: str = "", retry_after_s: float | None = None, cools: bool = True
+    ) -> None:
         super().__init__(message)
         self.kind = kind
         self.message = message
         self.hint = hint
         self.retry_after_s = retry_after_s
+        self.cools = cools
 
 
 class Backend(Protocol):
@@ -69,6 +76,10 @@ class Backend(Protocol):
 
     def note(self) -> str:
         """What a decision should know of it now, for people; ``""`` for nothing. Does not block."""
+
+    def refusal(self) -> BackendError | None:
+        """Why it would fail at once, without being asked; None where it would not. Does not block."""
+        ...
 
     async def answer(self, chat: ChatRequest, emit: Emit) -> End:
         """Answer ``chat``: emits any number of `Waiting`, then of `Piece`, and returns at the answer's end.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from routerd_client.chat import ChatRequest
+from routerd_client.chat import ChatRequest, Priority
 from routerd_client.records import FailureKind, Residency
 
 from .. import wire
@@ -36,19 +36,33 @@ class MlxBackend:
             return "not loaded"
         return "loaded" if status.residency is Residency.READY else status.residency.value
 
+    def refusal(self) -> BackendError | None:
+        refusal = self._supervisor.refusal(self.name)
+        return _failed(refusal) if refusal else None
+
     async def answer(self, chat: ChatRequest, emit: Emit) -> End:
         if chat.max_tokens is None:
             chat = replace(chat, max_tokens=self._max_tokens)
 
-        async def on_progress(phase: str, fraction: float | None) -> None:
-            await emit(Waiting(phase, fraction))
+        async def on_progress(phase: str, fraction: float | None, position: int | None) -> None:
+            await emit(Waiting(phase, fraction, position))
 
         try:
-            async with self._supervisor.lease(self.name, on_progress) as worker:
+            async with self._supervisor.lease(
+                self.name,
+                on_progress,
+                priority=chat.priority or Priority.NORMAL,
+                patient=chat.when_full in (None, "wait"),
+            ) as worker:
                 with worker.generate(chat) as stream:
                     return await _relay(stream, emit)
         except ProcessFailedError as error:
-            raise BackendError(error.kind, error.message, hint=error.hint, retry_after_s=error.retry_after_s) from error
+            raise _failed(error) from error
+
+
+def _failed(error: ProcessFailedError) -> BackendError:
+    # Whoever comes in the meantime is told so by the supervisor, at once.
+    return BackendError(error.kind, error.message, hint=error.hint, retry_after_s=error.retry_after_s, cools=False)
 
 
 async def _relay(stream: Stream, emit: Emit) -> End:

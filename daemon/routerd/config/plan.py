@@ -11,7 +11,7 @@ from routerd_client.records import Plan
 from .schema import ConfigSpec, MlxSpec, RouteSpec
 
 # what a process is started with; the other fields are the daemon's own to apply
-_PROCESS_FIELDS = ("model", "context", "concurrency")
+_PROCESS_FIELDS = ("model", "context", "concurrency", "kv_tokens", "prompt_cache")
 _NOTHING = ConfigSpec(backends={}, default="")
 
 
@@ -89,7 +89,7 @@ def _match_text(route: RouteSpec) -> str:
 
 def _settings(old: ConfigSpec, new: ConfigSpec) -> list[str]:
     """What changed beside the named things."""
-    fields = [field for field in ("default", "health", "log") if getattr(old, field) != getattr(new, field)]
+    fields = [field for field in ("default", "health", "memory", "log") if getattr(old, field) != getattr(new, field)]
     return [*(["routes reordered"] if _moved(old, new) else []), *(f"{field} changed" for field in fields)]
 
 

@@ -34,10 +34,27 @@ class MlxSpec(Struct, frozen=True, kw_only=True):
     """The answer's cap where neither the request nor a route gives one."""
     concurrency: int = 8
     """Answers decoded together; further requests wait."""
+    kv_tokens: int = 16384
+    """Tokens that all answers of the model may hold in their caches together; part of the memory it claims."""
+    prompt_cache: Size = 256_000_000
+    """Memory for prompts that may come again; 0 for none."""
+    max_queue: int = 64
+    """Requests that may wait for the model; further ones are refused."""
+    pin: bool = False
+    """Never unloaded: neither when idle nor for another model."""
     load_timeout: Duration = 600.0
     """A load that takes longer is killed."""
     stall_timeout: Duration = 60.0
     """No token and no prefill step for this long while a request is in flight: the process is killed."""
+
+
+class MemorySpec(Struct, frozen=True, kw_only=True):
+    """How much memory models may take, and who gives way."""
+
+    budget: Size | None = None
+    """For all models together; what the machine can spare where absent."""
+    max_wait: Duration = 15.0
+    """So long a load waits for busy models before they take no new requests until they are idle."""
 
 
 class HealthSpec(Struct, frozen=True, kw_only=True):
@@ -81,6 +98,8 @@ class OverrideSpec(Struct, frozen=True, kw_only=True):
     stop: tuple[str, ...] = ()
     priority: Priority | None = None
     deadline: Duration | None = None
+    when_full: Literal["wait", "next", "refuse"] | None = None
+    """Where a model is busy or has no memory: wait for it, go on to the next candidate, or fail."""
     stream: bool | None = None
 
 
@@ -110,4 +129,5 @@ class ConfigSpec(Struct, frozen=True, kw_only=True):
     endpoints: dict[str, EndpointSpec] = {}
     routes: tuple[RouteSpec, ...] = ()
     health: HealthSpec = HealthSpec()
+    memory: MemorySpec = MemorySpec()
     log: LogSpec = LogSpec()

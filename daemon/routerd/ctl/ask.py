@@ -6,7 +6,6 @@ from typing import Any
 import click
 
 from routerd_client import Client, Delta, Done, Progress, Routed
-from routerd_client.errors import InterruptedAnswerError
 
 from .common import context_option, daemon, json_option, parse_context, print_json
 from .progress import ProgressLine
@@ -37,28 +36,30 @@ def command(prompt: str, model: str, context: tuple[str, ...], as_json: bool, **
         if as_json:
             print_json(client.chat(text, **asked))
         else:
-            try:
-                _stream(client, text, asked)
-            except InterruptedAnswerError:
-                click.echo()  # the message belongs on a line of its own
-                raise
+            _stream(client, text, asked)
 
 
 def _stream(client: Client, text: str, options: dict[str, Any]) -> None:
     progress = ProgressLine()
-    for event in client.stream(text, **options):
-        match event:
-            case Routed():
-                progress.note(f"[{event.backend} ({event.model}): {', '.join(event.reasons)}]")
-            case Progress():
-                progress.show(event.phase, event.fraction)
-            case Delta():
-                progress.clear()
-                click.echo(event.text, nl=False)
-            case Done():
-                progress.clear()
-                click.echo()
-                click.echo(f"[{summary(event)}]", err=True)
+    written = ""
+    try:
+        for event in client.stream(text, **options):
+            match event:
+                case Routed():
+                    progress.note(f"[{event.backend} ({event.model}): {', '.join(event.reasons)}]")
+                case Progress():
+                    progress.show(event.phase, event.fraction)
+                case Delta():
+                    progress.clear()
+                    click.echo(event.text, nl=False)
+                    written = event.text or written
+                case Done():
+                    done = event
+    finally:
+        progress.clear()
+        if written and not written.endswith("\n"):
+            click.echo()  # what comes next, an error or the prompt, belongs on a line of its own
+    click.echo(f"[{summary(done)}]", err=True)
 
 
 def summary(done: Done) -> str:

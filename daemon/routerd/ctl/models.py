@@ -1,33 +1,32 @@
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import datetime
-from pathlib import Path
-
-import anyio
 import click
-from msgspec import structs
 
-from routerd_client import Client
-from routerd_client.errors import DaemonUnavailableError, RouterdError
-from routerd_client.protocol import ModelsResult
-from routerd_client.records import Residency
+from routerd_client.protocol import ModelsAction, ModelsResult, Progress
 
-from ..config.places import places
-from ..models.errors import ModelError
-from ..models.inventory import StoredModel, location, remove, stored
-from ..models.prepare import prepare
-from ..models.reference import ModelReference
-from .common import EXIT_FAILED, EXIT_WRONG, daemon, fail, json_option, print_json, size, table
+from .common import daemon, json_option, print_json, table
 from .progress import ProgressLine
 from .status import model_row
 
-GONE = {Residency.STOPPED, Residency.BACKOFF, Residency.FAILED}
+STORED = ("ls", "pull", "rm")
+"""The commands that deal with files and need no daemon; imported when used, as they bring much with them."""
 
 
-@click.group("models", invoke_without_command=True)
+class _Models(click.Group):
+    def list_commands(self, context: click.Context) -> list[str]:
+        return sorted([*super().list_commands(context), *STORED])
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        if name in STORED:
+            from . import storage
+
+            found = getattr(storage, name)
+            assert isinstance(found, click.Command)
+            return found
+        return super().get_command(context, name)
+
+
+@click.group("models", cls=_Models, invoke_without_command=True)
 @json_option
 @click.pass_context
 def command(context: click.Context, as_json: bool) -> None:
@@ -56,8 +55,17 @@ def ps(as_json: bool) -> None:
 @json_option
 def load(backend: str, as_json: bool) -> None:
     """Load BACKEND's model now and wait until it can answer."""
+    progress = ProgressLine()
+
+    def show(event: Progress) -> None:
+        progress.show(event.phase, event.fraction)
+
     with daemon(as_json=as_json) as client:
-        _print(client.models("load", backend), as_json=as_json)
+        try:
+            result = client.models("load", backend, on_progress=show)
+        finally:
+            progress.clear()
+    _print(result, as_json=as_json)
 
 
 @command.command()
@@ -71,100 +79,24 @@ def unload(backend: str, force: bool, as_json: bool) -> None:
 
 
 @command.command()
-@click.argument("reference")
-def pull(reference: str) -> None:
-    """Make REFERENCE ready to load: download it, or convert it. Needs no daemon.
-
-    REFERENCE is what routes.yaml may call a model: org/name or org/name@revision on Hugging Face,
-    a .gguf file, or demo. Prints the model's folder. After Ctrl-C, or a failure, the next pull goes on
-    where this one ended.
-    """
-    progress = ProgressLine(plain=True)
-    with _model_errors(progress):
-        folder = anyio.run(prepare, ModelReference.parse(reference), places().cache, progress.show)
-    click.echo(str(folder))
-
-
-@command.command()
+@click.argument("backend")
 @json_option
-def ls(as_json: bool) -> None:
-    """List the models on this machine: in the hub's cache and in routerd's own. Needs no daemon."""
-    found = stored(places().cache)
-    if as_json:
-        print_json({"models": [structs.asdict(model) | {"path": str(model.path)} for model in found]})
-    else:
-        click.echo(table([_stored_row(model) for model in found]) or "no models are on this machine")
+def pin(backend: str, as_json: bool) -> None:
+    """Load BACKEND's model and keep it, idle or not, until `unpin` or the daemon's end."""
+    _act("pin", backend, as_json=as_json)
 
 
 @command.command()
-@click.argument("reference")
-@click.option("--yes", is_flag=True, help="Do not ask; needed where there is no terminal to ask on.")
-def rm(reference: str, yes: bool) -> None:
-    """Delete REFERENCE from this machine, all its revisions, whole or half. Needs no daemon.
-
-    Refuses while a running daemon has it loaded, and what lies outside the hub's cache and routerd's.
-    """
-    with _model_errors(ProgressLine()):
-        parsed, cache = ModelReference.parse(reference), places().cache
-        if holder := _holder(location(parsed, cache), cache):
-            raise ModelError(f"{holder} has {reference} loaded", hint=f"routerctl models unload {holder}")
-        if not yes:
-            if not sys.stdin.isatty():
-                raise ValueError(f"to delete {reference} without being asked, say --yes")
-            click.confirm(f"Delete {reference} ({location(parsed, cache)})?", abort=True, err=True)
-        freed = anyio.run(remove, parsed, cache)
-    click.echo(f"{size(freed)} freed")
+@click.argument("backend")
+@json_option
+def unpin(backend: str, as_json: bool) -> None:
+    """Let BACKEND's model be unloaded again."""
+    _act("unpin", backend, as_json=as_json)
 
 
-def _holder(folder: Path, cache: Path) -> str:
-    """The backend whose process may have something of ``folder`` open, or ``""``; so too where no daemon answers."""
-    try:
-        with Client(click.get_current_context().obj, name="routerctl") as client:
-            status = client.status()
-    except DaemonUnavailableError:
-        return ""
-    for model in status.models:
-        if model.residency in GONE:
-            continue
-        try:
-            held = location(ModelReference.parse(model.model, Path(status.config).parent), cache)
-        except (ValueError, ModelError):
-            continue  # what it was loaded from has gone, or only that daemon can tell
-        if held.is_relative_to(folder):
-            return model.backend
-    return ""
-
-
-@contextmanager
-def _model_errors(progress: ProgressLine) -> Iterator[None]:
-    """One line on stderr for what can be wrong with a model, and the exit code for it."""
-    try:
-        yield
-    except (ModelError, OSError) as error:
-        hint = error.hint if isinstance(error, ModelError) else ""
-        _fail(progress, f"{error}" + (f" ({hint})" if hint else ""), EXIT_FAILED)
-    except ValueError as error:
-        _fail(progress, str(error), EXIT_WRONG)
-    except RouterdError as error:
-        fail(error)
-    finally:
-        progress.clear()
-
-
-def _fail(progress: ProgressLine, message: str, code: int) -> None:
-    progress.clear()
-    click.echo(f"routerctl: {message}", err=True)
-    sys.exit(code)
-
-
-def _stored_row(model: StoredModel) -> dict[str, str]:
-    return {
-        "model": model.reference,
-        "size": size(model.size_bytes),
-        "state": "whole" if model.whole else "partial",
-        "last used": datetime.fromtimestamp(model.last_used).astimezone().strftime("%Y-%m-%d"),
-        "path": str(model.path),
-    }
+def _act(action: ModelsAction, backend: str, *, as_json: bool) -> None:
+    with daemon(as_json=as_json) as client:
+        _print(client.models(action, backend), as_json=as_json)
 
 
 def _processes(*, as_json: bool) -> None:

@@ -54,7 +54,7 @@ def _backend(status: StatusResult, backend: BackendStatus) -> dict[str, str]:
         "success": "" if backend.success_rate is None else f"{backend.success_rate:.0%}",
         "ttft p50": seconds(backend.ttft_p50_s),
         "p95": seconds(backend.ttft_p95_s),
-        "last error": backend.last_error[:80],
+        "last error": backend.last_error[:80] if backend.failures else "",
     }
 
 
@@ -66,6 +66,8 @@ def model_row(model: ModelStatus) -> dict[str, str]:
         "pid": str(model.pid or ""),
         "in flight": str(model.in_flight),
         "memory": size(model.memory_bytes),
+        "reserved": size(model.reserved_bytes),
+        "pinned": "yes" if model.pinned else "",
         "loaded in": seconds(model.load_s),
         "unloads in": seconds(model.idle_unload_s),
         "error": model.error[:80],

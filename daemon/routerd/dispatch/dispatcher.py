@@ -10,7 +10,7 @@ import structlog
 
 from routerd_client.chat import ChatRequest
 from routerd_client.protocol import Done, Error, ErrorCode
-from routerd_client.records import BreakerState, Candidate, Decision
+from routerd_client.records import BreakerState, Candidate, Decision, FailureKind
 
 from ..backends.base import Backend, BackendError, End
 from ..health.failure import RULES
@@ -79,6 +79,8 @@ class Dispatcher:
 
     async def _bounded(self, generation: Generation, run: Run) -> Done | Error:
         deadline = run.chat.deadline_s
+        if deadline is not None and not deadline > 0:
+            return run.error(ErrorCode.BAD_REQUEST, f"deadline_s is {deadline:g}; it must be more than 0 seconds")
         with anyio.move_on_after(deadline):
             return await self._candidates(generation, run)
         return run.error(ErrorCode.DEADLINE, f"no answer within the request's deadline of {deadline:g} s")
@@ -98,7 +100,8 @@ class Dispatcher:
                 return run.done(backend, end)
             if failure is None:
                 continue  # not admitted after all
-            if run.final or not RULES[failure.kind].next:
+            refused = run.chat.when_full == "refuse" and failure.kind is FailureKind.OVERLOADED
+            if run.final or refused or not RULES[failure.kind].next:
                 return run.failed(failure)
             await run.retract(failure)
             last = failure
@@ -108,7 +111,8 @@ class Dispatcher:
         self, run: Run, backend: Backend, health: Health, candidate: Candidate
     ) -> tuple[End | None, BackendError | None]:
         """One attempt: its end, or its failure; neither where the backend may not be asked now."""
-        if not health.take(anyio.current_time()):
+        admitted = health.take(anyio.current_time())
+        if admitted is None:
             run.passed_over.append(f"{backend.name}: {health.blocked(anyio.current_time())}")
             return None, None
         try:
@@ -116,7 +120,8 @@ class Dispatcher:
             end = await backend.answer(run.chat, run.receive)
         except BackendError as failure:
             before = health.breaker.state(anyio.current_time())
-            health.failed(anyio.current_time(), failure.kind, failure.message, failure.retry_after_s)
+            cooldown = failure.retry_after_s if failure.cools else None
+            health.failed(anyio.current_time(), admitted, failure.kind, failure.message, cooldown)
             self._compare(backend, before, health, failure.message)
             run.end_attempt(backend.name, failure)
             log.warning(
@@ -129,11 +134,11 @@ class Dispatcher:
             )
             return None, failure
         except BaseException:
-            health.released()
+            health.released(admitted)
             run.end_attempt(backend.name, None, cancelled=True)
             raise
         before = health.breaker.state(anyio.current_time())
-        health.succeeded(anyio.current_time(), run.ttft_s)
+        health.succeeded(anyio.current_time(), admitted, run.ttft_s)
         self._compare(backend, before, health, "")
         run.end_attempt(backend.name, None)
         return end, None
@@ -147,5 +152,7 @@ class Dispatcher:
         """The soonest moment at which one of the endpoint's backends may be asked again."""
         now = anyio.current_time()
         names = [a.backend for a in run.attempts] + [s.backend for s in run.decision.skipped]
-        waits = [self._tracker.health(generation.backends[name].identity).figures(now).retry_in_s for name in names]
+        backends = [generation.backends[name] for name in names]
+        waits = [self._tracker.health(backend.identity).figures(now).retry_in_s for backend in backends]
+        waits += [refusal.retry_after_s or 0.0 for backend in backends if (refusal := backend.refusal())]
         return min((w for w in waits if w > 0), default=None)

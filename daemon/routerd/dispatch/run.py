@@ -87,7 +87,15 @@ class Run:
     async def receive(self, event: Waiting | Piece) -> None:
         """Take what the backend sent; released at once where the request is streamed."""
         if isinstance(event, Waiting):
-            await self._emit(Progress(id=self.call.id, attempt=self.number, phase=event.phase, fraction=event.fraction))
+            await self._emit(
+                Progress(
+                    id=self.call.id,
+                    attempt=self.number,
+                    phase=event.phase,
+                    fraction=event.fraction,
+                    position=event.position,
+                )
+            )
             return
         if self._first is None:
             self._first = perf_counter()
@@ -186,10 +194,11 @@ class Run:
         reasons += [f"{s.backend}: {s.reason}" for s in self.decision.skipped]
         code = RULES[last.kind].code if last else ErrorCode.UNAVAILABLE
         message = f"no backend of {self.decision.endpoint} could answer: " + "; ".join(reasons)
-        hint = last.hint if last and last.hint else "routerctl status shows every backend's state"
+        hint = last.hint if last and last.hint else _HINTS.get(code, "routerctl status shows every backend's state")
         return self.error(code, message, hint=hint, retry_after=retry_after)
 
 
+_HINTS = {ErrorCode.CONTEXT_OVERFLOW: "shorten the prompt, or add a model with a larger context"}
 _RETRYABLE = {
     ErrorCode.UNAVAILABLE,
     ErrorCode.INTERRUPTED,

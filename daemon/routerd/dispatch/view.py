@@ -17,7 +17,14 @@ class LiveView:
         self._now = now
 
     def blocked(self, backend: str) -> str:
-        return self._tracker.health(self._backends[backend].identity).blocked(self._now)
+        asked = self._backends[backend]
+        if why := self._tracker.health(asked.identity).blocked(self._now):
+            return why
+        refusal = asked.refusal()
+        if refusal is None:
+            return ""
+        again = f"; tried again in {refusal.retry_after_s:.0f} s" if refusal.retry_after_s else ""
+        return f"{refusal.message}{again}"
 
     def note(self, backend: str) -> str:
         return self._backends[backend].note()

@@ -21,15 +21,16 @@ class Breaker:
     Thresholds: ``allowed_fails`` in a row, or ``failure_rate`` of at least ``min_requests`` in the window.
     """
 
-    __slots__ = ("_cooldown", "_in_a_row", "_open_until", "_outcomes", "_probing", "spec")
+    __slots__ = ("_epoch", "_failed_probes", "_in_a_row", "_open_until", "_outcomes", "_probing", "spec")
 
     def __init__(self, spec: HealthSpec) -> None:
         self.spec = spec
         self._outcomes: deque[tuple[float, bool]] = deque(maxlen=1000)
         self._in_a_row = 0
-        self._cooldown = spec.cooldown
+        self._failed_probes = 0
         self._open_until: float | None = None
         self._probing = False
+        self._epoch = 1  # numbers given out are true
 
     def __repr__(self) -> str:
         return f"<Breaker until={self._open_until} probing={self._probing} failed_in_a_row={self._in_a_row}>"
@@ -48,42 +49,51 @@ class Breaker:
         state = self.state(now)
         return state is BreakerState.CLOSED or (state is BreakerState.HALF_OPEN and not self._probing)
 
-    def take(self, now: float) -> bool:
-        """Admit one request, or not. In half-open the one admitted is the probe; every admitted
-        request ends with `succeed`, `fail` or `release`."""
+    def take(self, now: float) -> int | None:
+        """Admit one request, or not (None). In half-open the one admitted is the probe.
+
+        Every admitted request ends with `succeed`, `fail` or `release`, which take the number it was
+        given: one from before the state last changed says nothing about the state there is now.
+        """
         if not self.admits(now):
-            return False
-        self._probing = self._open_until is not None
-        return True
+            return None
+        if self._open_until is not None:
+            self._probing = True
+            self._epoch += 1
+        return self._epoch
 
-    def release(self) -> None:
+    def release(self, admitted: int) -> None:
         """An admitted request ended without saying anything about the backend's health."""
-        self._probing = False
+        if admitted == self._epoch:
+            self._probing = False
 
-    def succeed(self, now: float) -> None:
-        if self.state(now) is BreakerState.OPEN:
+    def succeed(self, now: float, admitted: int) -> None:
+        if admitted != self._epoch:
             return
         self._outcomes.append((now, True))
         self._in_a_row = 0
-        self._open_until = None
-        self._cooldown = self.spec.cooldown
-        self._probing = False
+        if self._open_until is not None:
+            self._open_until = None
+            self._failed_probes = 0
+            self._probing = False
+            self._epoch += 1
 
-    def fail(self, now: float) -> None:
-        state = self.state(now)
-        if state is BreakerState.OPEN:
+    def fail(self, now: float, admitted: int) -> None:
+        if admitted != self._epoch:
             return
         self._outcomes.append((now, False))
         self._in_a_row += 1
-        if state is BreakerState.HALF_OPEN:
-            self._cooldown = min(self._cooldown * 2, max(self.spec.cooldown, self.spec.cooldown_max))
+        if self._probing:
+            self._failed_probes += 1
             self._open(now)
         elif self._in_a_row >= self.spec.allowed_fails or self._rate_exceeded(now):
             self._open(now)
 
     def _open(self, now: float) -> None:
-        self._open_until = now + self._cooldown
+        longest = max(self.spec.cooldown, self.spec.cooldown_max)
+        self._open_until = now + min(self.spec.cooldown * 2**self._failed_probes, longest)
         self._probing = False
+        self._epoch += 1
         # What opened it must not open it again right after the probe that closes it.
         self._outcomes.clear()
         self._in_a_row = 0

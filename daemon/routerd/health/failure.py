@@ -1,6 +1,6 @@
 """The one table of what each `FailureKind` means for retries, fallback, breaker and caller.
 
-Code, tests and docs/faults.md all read this table. A new kind is a member of `FailureKind` and a
+Code and tests read this table. A new kind is a member of `FailureKind` and a
 row here.
 """
 

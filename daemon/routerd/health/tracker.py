@@ -52,25 +52,27 @@ class Health:
             return f"breaker open for {left:.1f} s after {self._last_error or 'failures'}"
         return "breaker half-open, a probe is under way"
 
-    def take(self, now: float) -> bool:
-        """Admit one request; it ends with `succeeded`, `failed` or `released`."""
-        return now >= self._cool_until and self.breaker.take(now)
+    def take(self, now: float) -> int | None:
+        """Admit one request, or not (None). It ends with `succeeded`, `failed` or `released`, which take its number."""
+        return self.breaker.take(now) if now >= self._cool_until else None
 
-    def released(self) -> None:
+    def released(self, admitted: int) -> None:
         """An admitted request ended without saying anything about the backend."""
-        self.breaker.release()
+        self.breaker.release(admitted)
 
-    def succeeded(self, now: float, ttft_s: float | None) -> None:
+    def succeeded(self, now: float, admitted: int, ttft_s: float | None) -> None:
         self._samples.append((now, True, ttft_s))
-        self.breaker.succeed(now)
+        self.breaker.succeed(now, admitted)
 
-    def failed(self, now: float, kind: FailureKind, message: str, retry_after_s: float | None = None) -> None:
+    def failed(
+        self, now: float, admitted: int, kind: FailureKind, message: str, retry_after_s: float | None = None
+    ) -> None:
         """``retry_after_s`` is what the backend itself asked for; it is honoured as stated.
 
         A failure that is the request's own doing leaves no mark.
         """
         if RULES[kind].callers:
-            self.released()
+            self.released(admitted)
             return
         self._last_failure, self._last_error = kind, message
         self._samples.append((now, False, None))
@@ -79,9 +81,9 @@ class Health:
         elif retry_after_s is not None:
             self._cool_until = max(self._cool_until, now + retry_after_s)
         if RULES[kind].counts:
-            self.breaker.fail(now)
+            self.breaker.fail(now, admitted)
         else:
-            self.breaker.release()
+            self.breaker.release(admitted)
 
     def configure(self, spec: HealthSpec) -> None:
         """Take over new thresholds; what was learned stays. A changed configuration ends an endless cooldown."""

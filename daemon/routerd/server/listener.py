@@ -24,6 +24,8 @@ log = structlog.get_logger()
 FIRST_BYTE_S = 10.0
 """A connection that says nothing for this long is closed."""
 
+ACCEPT_PAUSE_S = 0.1
+
 HTTP_NOT_HERE = (
     b"HTTP/1.1 501 Not Implemented\r\ncontent-type: text/plain\r\nconnection: close\r\n\r\n"
     b"This socket speaks routerd's own protocol; HTTP is not served here yet. See docs/protocol.md.\n"
@@ -31,7 +33,7 @@ HTTP_NOT_HERE = (
 
 
 class SocketTakenError(Exception):
-    """The socket cannot be had; the text says why and what to do."""
+    """The socket, or the state folder, cannot be had; the text says why and what to do."""
 
 
 @contextmanager
@@ -48,7 +50,7 @@ def claim(path: Path) -> Iterator[None]:
             "Choose a shorter one with --socket or ROUTERD_SOCKET"
         )
     _private_folder(path.parent)
-    lock = _lock(path.with_suffix(".lock"), path)
+    lock = _lock(path.with_suffix(".lock"), f"already listens on {path}", "--socket")
     try:
         path.unlink(missing_ok=True)
         yield
@@ -58,7 +60,21 @@ def claim(path: Path) -> Iterator[None]:
         os.close(lock)
 
 
-def _lock(file: Path, path: Path) -> int:
+@contextmanager
+def hold(state: Path) -> Iterator[None]:
+    """Keep other daemons off the state folder until the ``with`` ends: each would reap the other's workers.
+
+    Raises `SocketTakenError`. Blocks on the disk.
+    """
+    lock = _lock(state / "daemon.lock", f"uses the state folder {state}", "--state-dir")
+    try:
+        yield
+    finally:
+        (state / "daemon.lock").unlink(missing_ok=True)
+        os.close(lock)
+
+
+def _lock(file: Path, what: str, option: str) -> int:
     """The descriptor that holds the lock, with our pid in it."""
     while True:
         lock = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -68,7 +84,7 @@ def _lock(file: Path, path: Path) -> int:
             owner = os.pread(lock, 20, 0).decode(errors="replace").strip() or "unknown"
             os.close(lock)
             raise SocketTakenError(
-                f"a daemon (pid {owner}) already listens on {path}. Stop it first, or choose another with --socket"
+                f"a daemon (pid {owner}) {what}. Stop it first, or choose another with {option}"
             ) from error
         try:
             if file.stat().st_ino == os.fstat(lock).st_ino:
@@ -109,14 +125,20 @@ class Listener:
 
     async def run(self, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Serve until cancelled; reports started when connections are accepted."""
-        before = os.umask(0o177)
-        try:
-            listener = await anyio.create_unix_listener(self._path, mode=0o600, backlog=1024)
-        finally:
-            os.umask(before)
-        async with listener:
+        async with (
+            await anyio.create_unix_listener(self._path, mode=0o600, backlog=1024) as listener,
+            anyio.create_task_group() as tasks,
+        ):
             task_status.started()
-            await listener.serve(self._connection)
+            while True:
+                try:
+                    stream = await listener.accept()
+                except (anyio.BrokenResourceError, OSError) as error:
+                    # Out of descriptors, most likely: those who are connected go on, and will free some.
+                    log.warning("accept.failed", error=str(error.__cause__ or error), retry_in_s=ACCEPT_PAUSE_S)
+                    await anyio.sleep(ACCEPT_PAUSE_S)
+                    continue
+                tasks.start_soon(self._connection, stream)
 
     async def _connection(self, stream: anyio.abc.SocketStream) -> None:
         try:
@@ -124,6 +146,8 @@ class Listener:
                 await self._welcome(stream)
         except (TimeoutError, anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError, OSError):
             pass  # the peer went away, or never said anything
+        except Exception:
+            log.exception("session.internal_error")  # one peer's trouble must not end the daemon
 
     async def _welcome(self, stream: anyio.abc.SocketStream) -> None:
         uid = peer_uid(stream.extra(anyio.abc.SocketAttribute.raw_socket))

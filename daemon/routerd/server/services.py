@@ -9,7 +9,7 @@ from routerd_client.protocol import CheckResult, ReloadResult, StatusResult
 from ..dispatch.dispatcher import Dispatcher
 from ..dispatch.generation import Generation
 from ..supervisor.supervisor import Supervisor
-from .hub import Hub
+from .notices import Hub
 
 
 class Services(Protocol):

@@ -100,7 +100,10 @@ class Session:
                     scope.cancel()
                 return None
         if immediate := IMMEDIATE.get(type(request)):
-            return immediate(self._services, request)
+            try:
+                return immediate(self._services, request)
+            except Exception as error:
+                return _mistake(request, error)
         if request.id in self._open or len(self._open) >= MAX_OPEN:
             what = "its id is that of an open request" if request.id in self._open else f"{MAX_OPEN} requests are open"
             return Error(id=request.id, code=ErrorCode.BAD_REQUEST, message=f"the request was refused: {what}")
@@ -129,13 +132,21 @@ class Session:
             with scope:
                 terminal = await BACKGROUND[type(request)](self._services, request, self.client, respond)
         except Exception as error:
-            log.exception("request.internal_error", request=type(request).__name__)
-            message = f"the daemon made a mistake: {type(error).__name__}: {error}"
-            terminal = Error(
-                id=request.id, code=ErrorCode.INTERNAL, message=message, hint="routerd's log has the details"
-            )
-        finally:
-            del self._open[request.id]
+            terminal = _mistake(request, error)
         if terminal is None:
             terminal = Error(id=request.id, code=ErrorCode.CANCELLED, message="the request was cancelled")
-        await respond(terminal)
+        try:
+            # Until it is sent the request is open: a client that does not read cannot have more answered.
+            await respond(terminal)
+        finally:
+            del self._open[request.id]
+
+
+def _mistake(request: Request, error: Exception) -> Error:
+    log.exception("request.internal_error", request=type(request).__name__)
+    return Error(
+        id=request.id,
+        code=ErrorCode.INTERNAL,
+        message=f"the daemon made a mistake: {type(error).__name__}: {error}",
+        hint="routerd's log has the details; please report it",
+    )

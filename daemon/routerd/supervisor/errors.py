@@ -15,8 +15,3 @@ class ProcessFailedError(Exception):
         self.message = message
         self.hint = hint
         self.retry_after_s = retry_after_s
-
-
-class RetiredError(Exception):
-    """A process takes no more requests: a reload removed or replaced it, or the daemon stops.
-    Raised by `ModelProcess.acquire`; the supervisor asks the process that has the name now."""

@@ -1,8 +1,8 @@
-"""One model and its process: started on first use, kept while used, put down when idle, stuck or unwanted."""
+"""One model and its process: the way from a folder to a ready worker, and to its end."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,11 +14,13 @@ from routerd_client.records import FailureKind, ModelStatus, Residency
 
 from .. import wire
 from ..config.schema import MlxSpec
-from .errors import ProcessFailedError, RetiredError
-from .memory import MemoryBook, MemoryFullError
+from .child import Worker
+from .errors import ProcessFailedError
+from .evict import Uses
+from .schedule import Slot
+from .sizing import Size
 from .state import Event, State, may_start, settled, step
 from .waiting import wait_any
-from .worker import Worker
 
 log = structlog.get_logger()
 
@@ -28,8 +30,6 @@ Prepare = Callable[[str, OnPhase], Awaitable[Path]]
 
 Raises `ProcessFailedError`, kind ``load_failed``; may take minutes."""
 
-OnProgress = Callable[[str, float | None], Awaitable[None]]
-
 STOP_GRACE_S = 2.0
 """How long a worker that was asked to stop may take before it is killed."""
 
@@ -38,37 +38,54 @@ STOP_GRACE_S = 2.0
 class Effects:
     """What model processes do to the world; given by the supervisor, so that a test can give its own.
 
-    ``recorded(pid, name, alive)`` keeps the file of living workers. ``spawn`` starts a worker.
+    ``wanted`` says whether somebody waits for it. ``changed`` hears of every step, ``moved`` of each change
+    of residency, ``ended`` of the end of a life. ``size`` says what a model in a folder will need.
+    ``recorded(pid, name, alive)`` keeps the file of living workers. ``spawn`` starts one.
     """
 
     tasks: anyio.abc.TaskGroup
     prepare: Prepare
-    on_change: Callable[[ModelProcess], None]
+    size: Callable[[MlxSpec, Path], Awaitable[Size]]
+    spawn: Callable[[MlxSpec, Path, Size, str], Awaitable[Worker]]
     recorded: Callable[[int, str, bool], Awaitable[None]]
-    book: MemoryBook
-    spawn: Callable[[MlxSpec, Path, str], Awaitable[Worker]]
+    wanted: Callable[[ModelProcess], bool]
+    changed: Callable[[], None]
+    moved: Callable[[ModelProcess], None]
+    ended: Callable[[ModelProcess], None]
 
 
 class ModelProcess:
-    """The single owner of one model's lifecycle; all of it runs on one event loop.
+    """One model's process, or the lack of one; all of it runs on one event loop.
 
-    Requests come through `acquire`. Only the task `_run` moves a living process; everybody else sets a
-    wish and wakes it. ``predecessor`` is an older process of the same model that must be gone first.
+    The supervisor decides who is served and what is loaded; this carries it out. Only the task `_run`
+    moves a living process; everybody else sets a wish and wakes it. ``predecessors`` are older
+    processes of the same model, which must be gone first.
     """
 
-    def __init__(self, name: str, spec: MlxSpec, effects: Effects, *, predecessor: ModelProcess | None = None) -> None:
+    def __init__(
+        self, name: str, spec: MlxSpec, effects: Effects, *, predecessors: Sequence[ModelProcess] = ()
+    ) -> None:
         self.name = name
         self.spec = spec
+        self.pinned = spec.pin
+        self.kept = False
+        """Whether its load goes on although nobody waits for it."""
+        self.worker: Worker | None = None
+        self.size: Size | None = None
+        self.peak = 0
+        """The most memory, in bytes, that its process was seen to have."""
+        self.uses = Uses()
+        self.load_s = 0.0
         self._effects = effects
-        self._predecessor = predecessor
+        self._predecessors = predecessors
         self._state = State()
-        self._worker: Worker | None = None
         self._preparing: tuple[str, float | None] = ("loading", None)
         self._leases = 0
         self._idle_since = 0.0
         self._restarts = 0
-        self._retired = False
         self._stop_wanted = False
+        self._granted: anyio.Event | None = None
+        self._before_worker: anyio.CancelScope | None = None
         self._changed = anyio.Event()  # for those who wait for a state, or for an idle moment
         self._wake = anyio.Event()  # for `_run` alone
 
@@ -83,14 +100,53 @@ class ModelProcess:
     def busy(self) -> bool:
         return self._leases > 0
 
+    @property
+    def asking(self) -> bool:
+        """Whether its load waits for memory."""
+        return self._granted is not None and not self._granted.is_set()
+
+    @property
+    def progress(self) -> tuple[str, float | None]:
+        """The phase of its load and how much of it is done (0..1, None where unknown)."""
+        return ("loading", self.worker.loading.fraction) if self.worker else self._preparing
+
+    @property
+    def unavailable(self) -> ProcessFailedError | None:
+        """Why it may not be started now; None where it may, or runs."""
+        now = anyio.current_time()
+        if not settled(self._state) or may_start(self._state, now):
+            return None
+        failed = self.residency is Residency.FAILED
+        kind = FailureKind.LOAD_FAILED if failed else FailureKind.WORKER_DIED
+        return ProcessFailedError(kind, self._state.error, retry_after_s=self._state.retry_at - now)
+
     def configure(self, spec: MlxSpec) -> None:
-        """Take over settings that need no new process (keep_alive, timeouts)."""
+        """Take over settings that need no new process (keep_alive, timeouts, pin)."""
+        self.pinned = self.pinned if spec.pin == self.spec.pin else spec.pin
         self.spec = spec
         self._wake.set()
 
+    def slot(self, name: str) -> Slot:
+        """What the scheduler needs to know of it, under ``name``."""
+        held = self.size.claim if self.size and not self.asking and not settled(self._state) else 0
+        return Slot(
+            name=name,
+            residency=self.residency,
+            in_flight=self._leases,
+            limit=self.spec.concurrency,
+            claim=max(held, self.peak) if held else 0,
+            need=self.size.claim if self.size and self.asking else None,
+            pinned=self.pinned and self.residency is Residency.READY,
+            kept=self.kept,
+            since=self._state.since,
+            idle_since=self._idle_since,
+            load_s=self.load_s,
+            uses=self.uses.at(anyio.current_time()),
+        )
+
     def status(self, now: float) -> ModelStatus:
         """What it is at ``now``, seconds of the event loop's clock."""
-        worker, ready = self._worker, self._worker.ready if self._worker else None
+        worker, ready = self.worker, self.worker.ready if self.worker else None
         due = self._unload_due() if self.residency is Residency.READY else None
         return ModelStatus(
             backend=self.name,
@@ -102,107 +158,79 @@ class ModelProcess:
             load_s=ready.load_s if ready else None,
             idle_unload_s=max(0.0, due - now) if due is not None else None,
             memory_bytes=worker.memory.active + worker.memory.cache if worker and worker.memory else None,
+            reserved_bytes=self.slot(self.name).claim or None,
+            pinned=self.pinned,
             restarts=self._restarts,
             error=self._state.error,
         )
 
-    async def acquire(self, on_progress: OnProgress) -> Worker:
-        """A ready worker, kept loaded until `release`; starts it where it is not running.
+    def nudge(self) -> None:
+        """Somebody who waited for it waits no more."""
+        self._wake.set()
 
-        ``on_progress`` is awaited as the load goes on. Waits as long as the load takes; raises
-        `ProcessFailedError` where the model cannot be had now, and `RetiredError` where this process
-        takes no more requests.
-        """
+    # Wishes: each takes effect on its own time, and announces it
+
+    def start(self, *, kept: bool = False) -> None:
+        """Begin to load, where nothing stands against it (see `unavailable`); ``kept`` without waiters, too."""
+        self.kept = self.kept or kept
+        if may_start(self._state, anyio.current_time()):
+            self._restarts += self._state.crashes > 0
+            self._preparing = ("loading", None)
+            self._step(Event.START)
+            self._effects.tasks.start_soon(self._run, name=f"model {self.name}")
+
+    def grant(self) -> None:
+        """Its load has its memory."""
+        if self._granted:
+            self._granted.set()
+
+    def admit(self) -> Worker:
+        """Take a request in; it ends with `release`. The process is ready."""
+        assert self.worker
         self._leases += 1
-        try:
-            return await self._ready_worker(on_progress)
-        except BaseException:
-            self.release()
-            raise
+        self.uses.add(anyio.current_time())
+        return self.worker
 
     def release(self) -> None:
-        """The end of one `acquire`."""
+        """The end of one `admit`."""
         self._leases -= 1
         self._idle_since = anyio.current_time()
         self._wake.set()
         self._announce()
 
-    async def measure(self) -> None:
-        """Ask the worker for its memory figures; nothing where none is ready."""
-        if self._worker and self._worker.ready:
-            await self._worker.ping()
-
-    async def unload(self, *, force: bool = False) -> bool:
-        """Stop the process and wait for its end; false, and nothing done, where it is busy and not ``force``."""
-        if self.busy and not force:
-            return False
-        self._stop_wanted = True
-        self._wake.set()
-        if self.busy and self._worker:
-            self._worker.condemn(_UNLOADED)
-        await self.gone()
-        self._stop_wanted = False
-        self._step(Event.STOP)  # also ends a back-off: the next request starts at once
-        return True
-
-    async def retire(self, drain_s: float) -> int:
-        """Take no new requests, let open ones end for ``drain_s`` seconds, then stop.
-
-        Returns when the process is gone, with the number of requests that were cut.
-        """
-        self._retired = True
+    def drain(self) -> None:
+        """Say that it takes nobody new."""
         if self.residency is Residency.READY:
             self._step(Event.DRAIN)
-        self._announce()
-        with anyio.move_on_after(drain_s):
-            while self.busy:
-                await self._changed.wait()
-        cut = self._leases
-        await self.unload(force=True)
-        return cut
+
+    def stop(self, reason: ProcessFailedError | None = None) -> None:
+        """End it: politely where it is idle; what it answers is cut, and fails with ``reason``, where it is busy."""
+        if settled(self._state):
+            self._step(Event.STOP)  # ends a back-off: the next request starts at once
+            return
+        self._stop_wanted = True
+        self._wake.set()
+        if self._before_worker:
+            self._before_worker.cancel()
+        if self.busy and self.worker and reason:
+            self.worker.condemn(reason)
 
     async def gone(self) -> None:
         """Wait until there is no process."""
         while not settled(self._state):
             await self._changed.wait()
 
-    # What a request waits for
+    async def idle(self) -> None:
+        """Wait until nobody is being answered."""
+        while self.busy:
+            await self._changed.wait()
 
-    async def _ready_worker(self, on_progress: OnProgress) -> Worker:
-        told: tuple[str, float | None] | None = None
-        while True:
-            changed = self._changed
-            if self._retired:
-                raise RetiredError
-            if self.residency is Residency.READY and self._worker:
-                return self._worker
-            now = anyio.current_time()
-            if told and (self._stop_wanted or self.residency is Residency.STOPPED):
-                raise _UNLOADED
-            if self.residency in (Residency.BACKOFF, Residency.FAILED) and (told or now < self._state.retry_at):
-                raise self._unavailable(now)  # of those who waited for this load, none starts the next
-            if may_start(self._state, now) and not self._stop_wanted:
-                self._start()
-            progress = self._progress()
-            if self.residency is Residency.LOADING and told != progress:
-                told = progress
-                await on_progress(*told)
-                continue  # it may have moved on meanwhile
-            await changed.wait()
+    async def measure(self) -> None:
+        """Ask the worker for its memory figures; nothing where none is ready."""
+        if self.worker and self.worker.ready:
+            await self.worker.ping()
 
-    def _unavailable(self, now: float) -> ProcessFailedError:
-        failed = self.residency is Residency.FAILED
-        kind = FailureKind.LOAD_FAILED if failed else FailureKind.WORKER_DIED
-        return ProcessFailedError(kind, self._state.error, retry_after_s=max(0.0, self._state.retry_at - now))
-
-    def _progress(self) -> tuple[str, float | None]:
-        return ("loading", self._worker.loading.fraction) if self._worker else self._preparing
-
-    def _start(self) -> None:
-        self._restarts += self._state.crashes > 0
-        self._preparing = ("loading", None)
-        self._step(Event.START)
-        self._effects.tasks.start_soon(self._run, name=f"model {self.name}")
+    # The process's own life
 
     def _step(self, event: Event, error: str = "") -> None:
         before = self.residency
@@ -210,46 +238,63 @@ class ModelProcess:
         if before is not self.residency:
             why = {"error": self._state.error} if self._state.error else {}
             log.info(f"model.{self.residency.value}", backend=self.name, **why)
-            self._effects.on_change(self)
+            self._effects.moved(self)
         self._announce()
 
     def _announce(self) -> None:
         self._changed.set()
         self._changed = anyio.Event()
-
-    # The process's own life
+        self._effects.changed()
 
     async def _run(self) -> None:
         """From LOADING to a settled state, whatever happens on the way."""
         event, error = Event.DIED, "it was stopped"
         try:
             event, error = await self._live()
-        except (ProcessFailedError, MemoryFullError, OSError) as failure:
+        except (ProcessFailedError, OSError) as failure:
             event, error = Event.REFUSED, str(failure)
         except Exception as failure:
             # One model's trouble, whatever it is, must not end the daemon and with it all the others.
             log.exception("model.internal_error", backend=self.name)
             event, error = Event.REFUSED, f"the daemon made a mistake: {type(failure).__name__}: {failure}"
         finally:
-            self._worker = None
+            self._effects.ended(self)
+            self.worker = self.size = self._granted = self._before_worker = None
+            self.kept = self._stop_wanted = False
             self._step(event, error)
 
     async def _live(self) -> tuple[Event, str]:
-        if self._predecessor:
-            await self._predecessor.gone()
-            self._predecessor = None
-        folder = await self._effects.prepare(self.spec.model, self._on_prepare)
-        with self._effects.book.reserve(self.name, await anyio.to_thread.run_sync(weights_size, folder)):
-            self._worker = worker = await self._effects.spawn(self.spec, folder, self.name)
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(worker.run)
-                await self._effects.recorded(worker.pid, self.name, True)
-                await self._load(worker)
-                await self._serve(worker)
-                await self._end(worker)
-            await self._effects.recorded(worker.pid, self.name, False)
+        with anyio.CancelScope() as self._before_worker:
+            folder, size = await self._memory()
+        self._before_worker = None
+        if self._stop_wanted:
+            self._step(Event.STOP)
+            return Event.DIED, ""
+        self.peak = 0
+        self.worker = worker = await self._effects.spawn(self.spec, folder, size, self.name)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(worker.run)
+            await self._effects.recorded(worker.pid, self.name, True)
+            await self._load(worker)
+            await self._serve(worker)
+            await self._end(worker)
+        await self._effects.recorded(worker.pid, self.name, False)
         death = worker.death()
         return (Event.REFUSED if death.kind is FailureKind.LOAD_FAILED else Event.DIED), str(death)
+
+    async def _memory(self) -> tuple[Path, Size]:
+        """The model's folder, and its memory once it was granted."""
+        for process in self._predecessors:
+            await process.gone()
+        self._predecessors = ()
+        folder = await self._effects.prepare(self.spec.model, self._on_prepare)
+        self.size = size = await self._effects.size(self.spec, folder)
+        self._preparing = ("memory", None)
+        self._granted = anyio.Event()
+        self._announce()
+        await self._granted.wait()
+        self._preparing = ("loading", None)
+        return folder, size
 
     def _on_prepare(self, phase: str, fraction: float | None) -> None:
         self._preparing = (phase, fraction)
@@ -261,8 +306,9 @@ class ModelProcess:
             self._wake = anyio.Event()
             await wait_any(worker.news, worker.settled, self._wake, until=deadline)
             self._announce()
-        if worker.ready and not worker.gone.is_set():
+        if worker.ready and not worker.gone.is_set() and not self._stop_wanted:
             self._idle_since = anyio.current_time()
+            self.load_s = worker.ready.load_s
             self._step(Event.READY)
 
     async def _serve(self, worker: Worker) -> None:
@@ -280,7 +326,7 @@ class ModelProcess:
         return self._unload_due()
 
     def _unload_due(self) -> float | None:
-        if self.busy or self.spec.keep_alive == "forever":
+        if self.busy or self.pinned or self.spec.keep_alive == "forever" or self._effects.wanted(self):
             return None
         return self._idle_since + float(self.spec.keep_alive)
 
@@ -300,14 +346,6 @@ class ModelProcess:
         await worker.gone.wait()
 
 
-_UNLOADED = ProcessFailedError(FailureKind.OVERLOADED, "the model was unloaded while it was wanted")
-
-
 def _stuck(kind: FailureKind, setting: str, seconds: float) -> ProcessFailedError:
     what = "it was still loading" if kind is FailureKind.LOAD_FAILED else "it had work and showed no progress"
     return ProcessFailedError(kind, f"the model process was killed: {what} after {seconds:g} s ({setting})")
-
-
-def weights_size(folder: Path) -> int:
-    """Bytes of the model's weight files. Blocks on the disk."""
-    return sum(file.stat().st_size for file in folder.glob("*.safetensors"))

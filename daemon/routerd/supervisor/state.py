@@ -56,6 +56,8 @@ _ARROWS: dict[tuple[Residency, Event], Residency] = {
     (_R.LOADING, _E.REFUSED): _R.FAILED,
     (_R.LOADING, _E.STOP): _R.STOPPING,
     (_R.READY, _E.DIED): _R.BACKOFF,
+    (_R.READY, _E.REFUSED): _R.FAILED,
+    (_R.DRAINING, _E.REFUSED): _R.STOPPED,
     (_R.READY, _E.DRAIN): _R.DRAINING,
     (_R.READY, _E.STOP): _R.STOPPING,
     (_R.DRAINING, _E.STOP): _R.STOPPING,

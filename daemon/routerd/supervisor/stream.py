@@ -79,7 +79,8 @@ class Stream:
 
 
 def _weight(piece: wire.Piece) -> int:
-    return len(piece.text) + len(piece.reasoning) + 64 * len(piece.logprobs)
+    calls = sum(64 + len(call.function.name) + len(call.function.arguments) for call in piece.tool_calls)
+    return len(piece.text) + len(piece.reasoning) + 64 * len(piece.logprobs) + calls
 
 
 def _kind(piece: wire.Piece) -> tuple[bool, bool]:

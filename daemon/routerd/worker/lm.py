@@ -40,7 +40,8 @@ EVAL_BYTES = 64 * 1024 * 1024
 THINK_TAIL = 11
 """A template that opens the reasoning does so within this many of the prompt's last tokens."""
 
-logging.getLogger("transformers").setLevel(logging.WARNING)
+# Its warnings (a prompt over the context, say) are answered in words of our own.
+logging.getLogger("transformers").setLevel(logging.ERROR)
 
 
 class _WithoutTools:

@@ -18,16 +18,15 @@ async def models(services: Services, request: Models, _client: str, respond: Res
     if request.action != "list":
         if services.supervisor.status(request.backend) is None:
             return _unknown(services, request)
-        act = _load if request.action == "load" else _unload
-        if error := await act(services, request, respond):
+        if error := await _ACTIONS[request.action](services, request, respond):
             return error
     await services.supervisor.measure()
     return ModelsResult(id=request.id, models=services.supervisor.statuses(anyio.current_time()))
 
 
 async def _load(services: Services, request: Models, respond: Respond) -> Error | None:
-    async def on_progress(phase: str, fraction: float | None) -> None:
-        await respond(Progress(id=request.id, attempt=0, phase=phase, fraction=fraction))
+    async def on_progress(phase: str, fraction: float | None, position: int | None) -> None:
+        await respond(Progress(id=request.id, attempt=0, phase=phase, fraction=fraction, position=position))
 
     try:
         await services.supervisor.load(request.backend, on_progress)
@@ -52,6 +51,14 @@ async def _unload(services: Services, request: Models, _respond: Respond) -> Err
         hint="wait for them, or unload with --force and cut them off",
         retryable=True,
     )
+
+
+async def _pin(services: Services, request: Models, _respond: Respond) -> Error | None:
+    services.supervisor.pin(request.backend, pinned=request.action == "pin")
+    return None
+
+
+_ACTIONS = {"load": _load, "unload": _unload, "pin": _pin, "unpin": _pin}
 
 
 def _unknown(services: Services, request: Models) -> Error:

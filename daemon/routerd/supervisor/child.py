@@ -25,21 +25,24 @@ from .. import wire
 from ..config.schema import MlxSpec
 from .errors import ProcessFailedError
 from .leftovers import kill_group
+from .sizing import Size
 from .stream import Stream
 
 log = structlog.get_logger()
 
-EXIT_LOAD_FAILED = 3
+LAST_WORDS_S = 0.2
+"""How long a process whose socket has closed may take to end by itself, before it is killed."""
 
 
-def worker_command(spec: MlxSpec, model: Path, fd: int) -> list[str]:
+def worker_command(spec: MlxSpec, model: Path, fd: int, size: Size) -> list[str]:
     """How a worker for ``spec`` is started; ``fd`` is its end of the socketpair."""
     command = [sys.executable, "-m", "routerd.worker", "serve", "--fd", str(fd), "--parent", str(os.getpid())]
     command += ["--model", str(model), "--concurrency", str(spec.concurrency)]
+    command += ["--kv-pool", str(size.kv_pool), "--prompt-cache", str(spec.prompt_cache)]
     return command + (["--context", str(spec.context)] if spec.context else [])
 
 
-Command = Callable[[MlxSpec, Path, int], list[str]]
+Command = Callable[[MlxSpec, Path, int, Size], list[str]]
 
 
 class Worker:
@@ -76,7 +79,9 @@ class Worker:
         return f"<Worker {self._name} pid={self.pid} {state} {len(self._streams)} in flight>"
 
     @classmethod
-    async def spawn(cls, spec: MlxSpec, model: Path, name: str, *, command: Command = worker_command) -> Worker:
+    async def spawn(
+        cls, spec: MlxSpec, model: Path, size: Size, name: str, *, command: Command = worker_command
+    ) -> Worker:
         """Start the process. Raises ``OSError`` where it cannot be started.
 
         On the loop's own thread, and not in a helper thread: on Linux the worker's parent-death signal
@@ -85,7 +90,7 @@ class Worker:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             process = await anyio.open_process(
-                command(spec, model, theirs.fileno()),
+                command(spec, model, theirs.fileno(), size),
                 stdin=DEVNULL,
                 stdout=DEVNULL,
                 stderr=PIPE,
@@ -111,6 +116,8 @@ class Worker:
                 tasks.start_soon(self._read_stderr)
                 tasks.start_soon(self._write_pipe)
                 await self._read_pipe()
+                with anyio.move_on_after(LAST_WORDS_S):
+                    await self._process.wait()
                 tasks.cancel_scope.cancel()
         finally:
             kill_group(self.pid)
@@ -216,10 +223,14 @@ class Worker:
         async for chunk in self._process.stderr:
             *lines, rest = (rest + chunk.decode(errors="replace")).split("\n")
             for line in lines:
-                if line.strip():
-                    self._stderr.append(line.strip()[:500])
-                    log.debug("worker.stderr", backend=self._name, pid=self.pid, line=line.strip()[:500])
+                self._say(line)
             rest = rest[-4096:]
+        self._say(rest)
+
+    def _say(self, line: str) -> None:
+        if line := line.strip()[:500]:
+            self._stderr.append(line)
+            log.debug("worker.stderr", backend=self._name, pid=self.pid, line=line)
 
     async def _read_pipe(self) -> None:
         frames = FrameBuffer()
