@@ -105,7 +105,7 @@ class Dispatcher:
                 return run.failed(failure)
             await run.retract(failure)
             last = failure
-        return run.exhausted(last, self._retry_after(generation, run))
+        return run.exhausted(last, self._retry_after(generation, run, last))
 
     async def _try(
         self, run: Run, backend: Backend, health: Health, candidate: Candidate
@@ -148,11 +148,12 @@ class Dispatcher:
         if state is not before:
             self._observer.breaker(backend.name, state, reason)
 
-    def _retry_after(self, generation: Generation, run: Run) -> float | None:
+    def _retry_after(self, generation: Generation, run: Run, last: BackendError | None) -> float | None:
         """The soonest moment at which one of the endpoint's backends may be asked again."""
         now = anyio.current_time()
         names = [a.backend for a in run.attempts] + [s.backend for s in run.decision.skipped]
         backends = [generation.backends[name] for name in names]
         waits = [self._tracker.health(backend.identity).figures(now).retry_in_s for backend in backends]
         waits += [refusal.retry_after_s or 0.0 for backend in backends if (refusal := backend.refusal())]
+        waits.append((last.retry_after_s if last else None) or 0.0)
         return min((w for w in waits if w > 0), default=None)

@@ -209,6 +209,7 @@ class ModelProcess:
             self._step(Event.STOP)  # ends a back-off: the next request starts at once
             return
         self._stop_wanted = True
+        self._step(Event.STOP)  # at once, so that nobody is taken in any more
         self._wake.set()
         if self._before_worker:
             self._before_worker.cancel()
