@@ -149,7 +149,14 @@ class Welcome(Struct, frozen=True, kw_only=True, tag="welcome"):
     pid: int
 
 
-class Routed(Struct, frozen=True, kw_only=True, tag="routed", omit_defaults=True):
+class _WithoutText(Struct, frozen=True):
+    @property
+    def text(self) -> str:
+        """Always empty: `Delta` brings text. Here so that a loop over a stream may print every event."""
+        return ""
+
+
+class Routed(_WithoutText, frozen=True, kw_only=True, tag="routed", omit_defaults=True):
     """Which backend attempt ``attempt`` (from 1) goes to, and why; sent before its first token."""
 
     id: int
@@ -161,13 +168,8 @@ class Routed(Struct, frozen=True, kw_only=True, tag="routed", omit_defaults=True
     route: str = ""
     reasons: list[str] = []
 
-    @property
-    def text(self) -> str:
-        """Always empty: `Delta` brings text. Here so that a loop over a stream may print every event."""
-        return ""
 
-
-class Progress(Struct, frozen=True, kw_only=True, tag="progress", omit_defaults=True):
+class Progress(_WithoutText, frozen=True, kw_only=True, tag="progress", omit_defaults=True):
     """What is being waited for. ``fraction`` is 0..1 where known; ``position`` is the place in a queue.
 
     ``phase`` is an open word: ``queued``, ``downloading``, ``converting``, ``loading``, ``prefill``.
@@ -178,11 +180,6 @@ class Progress(Struct, frozen=True, kw_only=True, tag="progress", omit_defaults=
     phase: str
     fraction: float | None = None
     position: int | None = None
-
-    @property
-    def text(self) -> str:
-        """Always empty: `Delta` brings text. Here so that a loop over a stream may print every event."""
-        return ""
 
 
 class Delta(Struct, frozen=True, kw_only=True, tag="delta", omit_defaults=True):
@@ -196,17 +193,12 @@ class Delta(Struct, frozen=True, kw_only=True, tag="delta", omit_defaults=True):
     logprobs: list[TokenLogprob] = []
 
 
-class Retracted(Struct, frozen=True, kw_only=True, tag="retracted", omit_defaults=True):
+class Retracted(_WithoutText, frozen=True, kw_only=True, tag="retracted", omit_defaults=True):
     """Drop what came of attempt ``attempt``: the answer starts again on the next candidate."""
 
     id: int
     attempt: int
     reason: str = ""
-
-    @property
-    def text(self) -> str:
-        """Always empty: `Delta` brings text. Here so that a loop over a stream may print every event."""
-        return ""
 
 
 class Done(Struct, frozen=True, kw_only=True, tag="done", omit_defaults=True):

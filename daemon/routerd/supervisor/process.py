@@ -97,6 +97,11 @@ class ModelProcess:
         return self._state.residency
 
     @property
+    def in_flight(self) -> int:
+        """Requests that were taken in and have not ended."""
+        return self._leases
+
+    @property
     def busy(self) -> bool:
         return self._leases > 0
 

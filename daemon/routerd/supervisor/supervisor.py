@@ -70,6 +70,7 @@ class Supervisor:
         self._retiring: dict[str, ModelProcess] = {}
         self._tickets: dict[int, Ticket] = {}
         self._numbers = count(1)
+        self._closing = False
         self._one_writer = anyio.CapacityLimiter(1)
         self._look_wanted = anyio.Event()
         self._tasks: anyio.abc.TaskGroup
@@ -137,7 +138,7 @@ class Supervisor:
     def refusal(self, name: str) -> ProcessFailedError | None:
         """Why a request for the model would fail at once; None where it would not."""
         process = self._processes.get(name)
-        return process.unavailable if process else _removed(name)
+        return process.unavailable if process else self._missing(name)
 
     @property
     def budget(self) -> int | None:
@@ -172,7 +173,7 @@ class Supervisor:
     def _enqueue(self, name: str, priority: Priority, *, patient: bool) -> Ticket:
         process = self._processes.get(name)
         if process is None:
-            raise _removed(name)
+            raise self._missing(name)
         waiting = sum(1 for t in self._tickets.values() if t.open and t.waiter.model == name)
         if waiting >= process.spec.max_queue:
             raise ProcessFailedError(
@@ -224,18 +225,19 @@ class Supervisor:
 
     async def drain(self, seconds: float) -> int:
         """Take nobody new, let open requests end for ``seconds``; returns how many were cut then."""
+        self._closing = True
         for process in self._processes.values():
             self._retire(process, seconds)
         self._processes.clear()
         for ticket in self._tickets.values():
             if ticket.open:
-                ticket.fail(ProcessFailedError(FailureKind.OVERLOADED, "the daemon is shutting down"))
+                ticket.fail(_CLOSING)
         cut = 0
         with anyio.move_on_after(seconds):
             for process in list(self._retiring.values()):
                 await process.idle()
         for process in list(self._retiring.values()):
-            cut += process.status(0).in_flight
+            cut += process.in_flight
             await process.gone()
         return cut
 
@@ -275,7 +277,7 @@ class Supervisor:
                 continue
             process = self._processes.get(ticket.waiter.model)
             if process is None:
-                ticket.fail(_removed(ticket.waiter.model))
+                ticket.fail(self._missing(ticket.waiter.model))
             elif failure := process.unavailable:
                 ticket.fail(failure)
             else:
@@ -327,12 +329,17 @@ class Supervisor:
     async def _end(self, process: ModelProcess, drain_s: float) -> None:
         with anyio.move_on_after(drain_s):
             await process.idle()
-        cut = process.status(0).in_flight
+        cut = process.in_flight
         process.stop(ProcessFailedError(FailureKind.OVERLOADED, f"{process.name} was removed or changed by a reload"))
         await process.gone()
         self._retiring = {name: p for name, p in self._retiring.items() if p is not process}
         log.info("model.retired", backend=process.name, cut=cut)
         self._want_look()
+
+    def _missing(self, name: str) -> ProcessFailedError:
+        if self._closing:
+            return _CLOSING
+        return ProcessFailedError(FailureKind.NOT_FOUND, f"{name} was removed by a reload")
 
     # Files and figures
 
@@ -363,8 +370,5 @@ class Supervisor:
             log.warning("state.unwritable", path=str(self._file.path.parent), error=str(error))
 
 
-def _removed(name: str) -> ProcessFailedError:
-    return ProcessFailedError(FailureKind.NOT_FOUND, f"{name} was removed by a reload")
-
-
 _UNLOADED = ProcessFailedError(FailureKind.OVERLOADED, "the model was unloaded while it was wanted")
+_CLOSING = ProcessFailedError(FailureKind.OVERLOADED, "the daemon is shutting down", hint="ask again when it is back")
