@@ -285,6 +285,7 @@ class Supervisor:
 
     def _carry_out(self, actions: Actions, tickets: dict[int, Ticket]) -> None:
         for name, message in actions.refuse.items():
+            log.warning("model.refused", backend=name, reason=message)
             refusal = ProcessFailedError(FailureKind.OVERLOADED, message, hint="unpin a model, or raise memory.budget")
             for ticket in tickets.values():
                 if ticket.waiter.model == name:
