@@ -7,13 +7,14 @@ EXTRA := $(if $(filter Darwin,$(shell uname -s)),,[cpu])
 DEVEXTRA := $(if $(filter Darwin,$(shell uname -s)),[dev],[cpu,dev])
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types imports format bench clean
+.PHONY: help demo test lint types imports format bench soak clean
 
 help:
 	@echo "make demo   install into .venv and run routerctl demo (MODEL=... takes any model)"
 	@echo "make test   install what the tests need and run them all"
 	@echo "make lint types imports   the other checks of .ci/run"
 	@echo "make bench  the benchmarks, quickly"
+	@echo "make soak   hours of use in minutes, then the daemon killed 400 times (Linux, half an hour)"
 
 $(VENV)/installed: pyproject.toml client/pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("routerd needs Python 3.11 or newer; say: make PYTHON=python3.12 ...") if sys.version_info < (3, 11) else None'
@@ -49,6 +50,10 @@ format: $(VENV)/dev
 
 bench: $(VENV)/dev
 	$(BIN)/python -m benchmarks.ipc --quick
+
+soak: $(VENV)/dev
+	$(BIN)/python -m benchmarks.soak
+	ROUTERD_KILL_ROUNDS=100 $(BIN)/python -m pytest tests/process/test_orphans.py
 
 clean:
 	rm -rf $(VENV) dist .mypy_cache .ruff_cache .hypothesis .import_linter_cache
