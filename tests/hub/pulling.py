@@ -93,4 +93,8 @@ class Machine:
 
     @property
     def part_size(self) -> int:
-        return self.part.stat().st_size if self.part else 0
+        part = self.part
+        try:
+            return part.stat().st_size if part else 0
+        except FileNotFoundError:
+            return 0  # a small file, whole by now
