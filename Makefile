@@ -50,6 +50,7 @@ format: $(VENV)/dev
 
 bench: $(VENV)/dev
 	$(BIN)/python -m benchmarks.ipc --quick
+	$(BIN)/python -m benchmarks.mlx --quick
 
 soak: $(VENV)/dev
 	$(BIN)/python -m benchmarks.soak

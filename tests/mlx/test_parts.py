@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from routerd.wire import Cancel, Loading, Piece, Ping, Stop, encoder, from_worker_decoder
-from routerd.worker.chunks import LARGEST, SMALLEST, ChunkSizer
+from routerd.worker.chunks import LARGEST, LONGEST_S, SMALLEST, ChunkSizer
 from routerd.worker.pipe import OUTBOX_BYTES, Inbox, Outbox, Undecodable, decode, start_reader
 from routerd.worker.stops import StopScanner
 from routerd_client.framing import FrameBuffer, pack
@@ -59,8 +59,8 @@ def test_chunks_grow_by_doubling_to_the_limit() -> None:
 def test_chunks_shrink_at_once_to_what_a_slow_machine_manages() -> None:
     sizer = grown(64)
     sizer.measured(64, 0.5)
-    assert sizer.size == 32
-    sizer.measured(32, 60.0)
+    assert sizer.size == 16
+    sizer.measured(16, 60.0)
     assert sizer.size == SMALLEST
 
 
@@ -69,6 +69,18 @@ def test_a_chunk_that_takes_its_time_stays() -> None:
     sizer.measured(64, 0.1)
 
     assert sizer.size == 64
+
+
+def test_a_chunk_grows_only_where_attention_cannot_make_the_next_too_long() -> None:
+    """Twice the tokens, each looking back up to four times as far: the next takes up to eight times as long."""
+    sizer, tokens_done = ChunkSizer(), 0
+    while tokens_done < 8192:
+        size = sizer.size
+        seconds = 6e-8 * size * (tokens_done + size / 2)
+        sizer.measured(size, seconds)
+        tokens_done += size
+
+        assert seconds <= LONGEST_S
 
 
 def test_prompts_prefilled_together_share_a_step() -> None:
@@ -133,6 +145,16 @@ def test_the_outbox_keeps_order_and_flushes() -> None:
         outbox.flush()
 
         assert [from_worker_decoder.decode(f) for f in FrameBuffer().feed(ours.recv(1 << 20))] == sent
+
+
+def test_what_the_socket_takes_is_sent_before_send_returns() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        outbox = Outbox(theirs, leave=lambda _: None)
+        for number in range(100):
+            outbox.send(Ping(id=number))
+
+            assert ours.recv(1024, socket.MSG_DONTWAIT) == frame(Ping(id=number))
 
 
 def test_a_full_outbox_blocks_the_sender_until_somebody_reads() -> None:

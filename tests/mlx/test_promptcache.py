@@ -197,6 +197,24 @@ def test_a_cancelled_answer_leaves_the_cache_right(kind: str, request: pytest.Fi
     assert collector.text(1) == run_engine(model, [again]).text(1)
 
 
+@pytest.mark.parametrize("kind", ["tiny", "sliding"])
+def test_a_whole_prompt_is_known_to_others_while_it_is_answered(kind: str, request: pytest.FixtureRequest) -> None:
+    model: Model = request.getfixturevalue(kind)
+    chat = ChatRequest(messages=[Message("user", "again " * 40)], sampling=Sampling(temperature=0.0), max_tokens=24)
+
+    def ask_again(message: FromWorker) -> Generate | None:
+        nonlocal pieces
+        pieces += message.id == 0 and isinstance(message, Piece)
+        return Generate(id=1, chat=chat) if message.id == 0 and pieces == 5 else None
+
+    pieces = 0
+    collector = run_engine(model, [Generate(id=0, chat=chat)], limits=CACHED, answer=ask_again, count=2)
+    usage = collector.finished(1).usage
+
+    assert usage.cached_tokens == usage.prompt_tokens - 1
+    assert collector.text(1) == collector.text(0)
+
+
 def test_a_worker_keeps_prompts_within_its_bytes(tiny_folder: Any) -> None:
     with WorkerClient(tiny_folder, "--prompt-cache", str(MB)) as worker:
         worker.ready()

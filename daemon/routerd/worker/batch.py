@@ -10,7 +10,7 @@ from msgspec import Struct
 from ..wire import Memory
 from . import lm
 from .admission import Seat, joining, parking
-from .chunks import SMALLEST, ChunkSizer
+from .chunks import FIRST, ChunkSizer
 from .flight import Flight
 from .pool import Cost, Pool
 from .promptcache import PromptCache
@@ -46,14 +46,14 @@ class Batch:
 
     def warm_up(self) -> None:
         """Generate one token; learn the size of the vocabulary and of a token's KV cache. Raises what mlx raises."""
-        (uid,) = self._generator.insert([[0] * (2 * SMALLEST + 1)], max_tokens=[1])
+        (uid,) = self._generator.insert([[0] * (2 * FIRST + 1)], max_tokens=[1])
         sizes = []
         for _ in range(2):
-            self._advance(SMALLEST)
+            self._advance(FIRST)
             cache, tokens = self._generator.extract_cache([uid])[uid]
             sizes.append((len(tokens), lm.KvCaches().size(cache)))
         self.pool = Pool(self._limits.kv_pool, Cost.measured(*sizes))
-        while not (found := self._advance(SMALLEST)[1]):
+        while not (found := self._advance(FIRST)[1]):
             pass
         self._model.vocab = found[0].logprobs.shape[-1]
 
@@ -82,7 +82,7 @@ class Batch:
         """Take ``flight`` in, with what is known of its tokens."""
         flight.drawing = self._samplers.drawing(flight.chat.sampling, flight.drawn)
         cache, flight.done = self._kept.take(flight.tokens)
-        flight.cached, flight.decoding = flight.done, False
+        flight.cached, flight.decoding, flight.unkept = flight.done, False, False
         (uid,) = self._generator.insert_segments(
             [flight.segments()],
             max_tokens=[min(flight.prompt.max_tokens, self.pool.longest - len(flight.prompt.ids)) - flight.drawn],
@@ -107,15 +107,17 @@ class Batch:
 
     def step(self) -> tuple[list[Flight], list[tuple[Flight, Any]]]:
         """Compute a chunk of every prompt and a token of every answer, and say of which. Raises what mlx raises."""
+        self._keep_prompts()
         ahead = [n for flight in self._flights.values() if (n := flight.ahead)]
         # Chunks of one length: a shorter one would be padded, and the padding kept.
-        prefills, tokens = self._advance(min([self._chunks.each(len(ahead)), *ahead]))
+        chunk = min([self._chunks.each(len(ahead)), *ahead])
+        prefills, tokens = self._measure(chunk) if ahead else self._advance(chunk)
         moved = [self._flights[response.uid] for response in prefills]
         for flight, response in zip(moved, prefills, strict=True):
             flight.done = len(flight.tokens) if response.end_of_prompt else flight.cached + response.progress[0]
             flight.decoding = response.end_of_prompt
             if not flight.decoding and flight.done in flight.marks:
-                self._keep(flight, *self._generator.extract_cache([response.uid])[response.uid])
+                self._keep_mark(flight, *self._generator.extract_cache([response.uid])[response.uid])
         return moved, [(self._flights[response.uid], response) for response in tokens]
 
     def leave(self, flight: Flight) -> None:
@@ -141,13 +143,33 @@ class Batch:
         self._generator = self._model.generator(self._limits.rows)
         return lost
 
-    def _advance(self, chunk: int) -> tuple[list[Any], list[Any]]:
-        self._generator.prefill_step_size = chunk
+    def _measure(self, chunk: int) -> tuple[list[Any], list[Any]]:
         with self._generator.stats() as stats:
-            prefills, tokens = self._generator.next()
+            advanced = self._advance(chunk)
         if stats.prompt_tokens:
             self._chunks.measured(stats.prompt_tokens, stats.prompt_time)
+        return advanced
+
+    def _advance(self, chunk: int) -> tuple[list[Any], list[Any]]:
+        self._generator.prefill_step_size = chunk
+        prefills, tokens = self._generator.next()
         return prefills, tokens
+
+    def _keep_mark(self, flight: Flight, cache: Any, tokens: list[int]) -> None:
+        # Where tokens can be taken away again, a whole prompt can as well be kept with the answer's first
+        # tokens, once those are with the caller.
+        whole = len(tokens) == len(flight.tokens) - 1 and len(tokens) != flight.prompt.system
+        if whole and lm.KvCaches().can_trim(cache):
+            flight.unkept = True
+        else:
+            self._keep(flight, cache, tokens)
+
+    def _keep_prompts(self) -> None:
+        """Keep the prompts of those whose first token is with the caller."""
+        for uid, flight in self._flights.items():
+            if flight.unkept and flight.drawn:
+                self._keep(flight, *self._generator.extract_cache([uid])[uid])
+                flight.unkept = False
 
     def _keep(self, flight: Flight, cache: Any, tokens: list[int]) -> None:
         if self._kept.enabled:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-TARGET_S = 0.25
-SMALLEST = 4
-LARGEST = 2048
+LONGEST_S = 0.25
+TARGET_S = 0.8 * LONGEST_S
+SMALLEST, FIRST, LARGEST = 2, 4, 2048
 
 
 class ChunkSizer:
-    """Picks the prefill chunk from the measured speed, so that one takes at most about `TARGET_S`.
+    """Picks the prefill chunk from the measured speed, so that one takes at most about `LONGEST_S`.
 
     A cancel, a ping or a newcomer waits that long. ``size`` is the tokens of a step, those of all
     prompts in it together. It begins small and doubles: how long a small chunk takes says little of
@@ -16,7 +16,7 @@ class ChunkSizer:
     """
 
     def __init__(self) -> None:
-        self.size = SMALLEST
+        self.size = FIRST
 
     def each(self, rows: int) -> int:
         """Tokens of each of ``rows`` prompts that are computed together."""
@@ -27,8 +27,9 @@ class ChunkSizer:
         if seconds > TARGET_S:
             fitting = int(tokens / seconds * TARGET_S)
             self.size = max(SMALLEST, min(self.size, _power_of_two(fitting)))
-        elif seconds * 3 <= TARGET_S and tokens * 2 > self.size:
-            # Attention makes a chunk of twice the size take more than twice as long.
+        elif seconds * 8 <= LONGEST_S and tokens * 2 > self.size:
+            # A chunk of twice the size looks back twice as far, and the one after this one thrice as far as this:
+            # where attention is all the work, that comes to eight times.
             self.size = min(LARGEST, self.size * 2)
 
 

@@ -19,7 +19,8 @@ class Flight(Struct, eq=False):
 
     ``tokens`` are the prompt's and, after them, the answer's so far: a request that had to leave the
     batch goes on from there. ``cached`` of them were not computed, ``done`` are in the KV cache.
-    ``started`` is the monotonic time of its first token.
+    ``unkept`` is true while its computed prompt is still to be kept for others. ``started`` is the
+    monotonic time of its first token.
     """
 
     id: int
@@ -32,6 +33,7 @@ class Flight(Struct, eq=False):
     decoding: bool = False
     cached: int = 0
     done: int = 0
+    unkept: bool = False
     started: float = 0.0
 
     @property

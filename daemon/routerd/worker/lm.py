@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import mlx.core as mx
 from mlx.utils import tree_flatten
 from mlx_lm.generate import BatchGenerator, TextStateMachine, make_text_state_machine
-from mlx_lm.models.cache import can_trim_prompt_cache, trim_prompt_cache
+from mlx_lm.models.cache import can_trim_prompt_cache, make_prompt_cache, trim_prompt_cache
 from mlx_lm.sample_utils import apply_min_p, apply_top_k, apply_top_p, make_logits_processors, make_sampler
-from mlx_lm.utils import load_adapters, load_model, load_tokenizer
+from mlx_lm.utils import load_adapters, load_config, load_model, load_tokenizer
 
 from ..models.errors import BrokenModelError
 from . import defaults
@@ -26,6 +27,7 @@ from .literal import Literal
 __all__ = [
     "KvCaches",
     "Model",
+    "Share",
     "apply_min_p",
     "apply_top_k",
     "apply_top_p",
@@ -77,6 +79,14 @@ class Segmenter:
         return [(state, text)]
 
 
+class Share(NamedTuple):
+    """The part of the machine's memory that this process may have: ``memory`` bytes in all, 0 for what mlx itself
+    allows, and of them ``buffers`` that were freed and are kept for reuse."""
+
+    memory: int = 0
+    buffers: int = CACHE_LIMIT
+
+
 class Model:
     """A loaded model with its tokenizer. ``vocab`` is 0 until the warm-up has measured it."""
 
@@ -86,10 +96,12 @@ class Model:
         self.context = context
         self.defaults = defaults
         self.vocab = 0
+        self.share = Share()
         self.longest_token = max(map(len, tokenizer.get_vocab()), default=1)
         special, answer = _special_tokens(tokenizer), _answer_markers(tokenizer)
         self.markers = Literal(special | answer)
         self.turn_markers = Literal(special - answer)
+        self._atoms = _atoms(tokenizer)
         self._machine = make_text_state_machine(tokenizer)
         self._machine_without_tools = make_text_state_machine(_WithoutTools(tokenizer))
 
@@ -116,6 +128,10 @@ class Model:
 
     def encode(self, text: str, *, special: bool) -> list[int]:
         return list(self.tokenizer.encode(text, add_special_tokens=special))
+
+    def cuts(self, text: str) -> Iterator[int]:
+        """Where ``text`` may be cut, and its parts encoded each by itself to the same tokens."""
+        return (match.start() for match in self._atoms.finditer(text)) if self._atoms else iter(())
 
     def initial_state(self, prompt: list[int]) -> str:
         """The state an answer to ``prompt`` starts in: a template may have opened the reasoning already."""
@@ -159,13 +175,28 @@ class Model:
         generator.close()
         if mx.metal.is_available():
             mx.set_wired_limit(sum(array.nbytes for _, array in tree_flatten(self.model.parameters())))
-        mx.set_cache_limit(CACHE_LIMIT)
+        mx.set_cache_limit(self.share.buffers)
+        if self.share.memory:
+            mx.set_memory_limit(self.share.memory)
         return generator
 
 
 def _special_tokens(tokenizer: Any) -> set[str]:
     added = getattr(tokenizer, "added_tokens_decoder", {})
     return {str(token) for token in added.values() if token.special} | set(tokenizer.all_special_tokens)
+
+
+def _atoms(tokenizer: Any) -> re.Pattern[str] | None:
+    """What the tokenizer takes out of a text before anything else; None where that reaches beyond its own letters."""
+    tokens = [t for t in getattr(tokenizer, "added_tokens_decoder", {}).values() if not t.normalized and t.content]
+    if not tokens or not tokenizer.is_fast or any(token.lstrip or token.single_word for token in tokens):
+        return None
+    # As the tokenizer does: of those that begin at one place, the longest. Grouped by how they begin, because some
+    # have thousands.
+    groups: dict[str, list[str]] = {}
+    for text in sorted((token.content for token in tokens), key=len, reverse=True):
+        groups.setdefault(text[:2], []).append(re.escape(text[2:]))
+    return re.compile("|".join(f"{re.escape(head)}(?:{'|'.join(rests)})" for head, rests in groups.items()))
 
 
 def _answer_markers(tokenizer: Any) -> set[str]:
@@ -210,6 +241,43 @@ def load(folder: Path, report: Callable[[float], None], adapter: Path | None = N
     return Model(model, tokenizer, defaults.context(config, tokenizer), defaults.sampling(folder))
 
 
+def outline(folder: Path) -> Model:
+    """The model in ``folder`` without its weights, for whoever needs its tokenizer, template and shape alone.
+
+    Blocks. Raises as `load` does.
+    """
+    model, config = load_model(folder, lazy=True)
+    tokenizer = _load_tokenizer(folder, config)
+    outlined = Model(model, tokenizer, defaults.context(config, tokenizer), defaults.sampling(folder))
+    outlined.vocab = config.get("vocab_size") or config.get("text_config", {}).get("vocab_size") or len(tokenizer)
+    return outlined
+
+
+def tokenizing(folder: Path) -> Model:
+    """The tokenizer and the template of the model in ``folder``, and nothing to compute with.
+
+    Blocks. Raises as `load` does.
+    """
+    config = load_config(folder)
+    tokenizer = _load_tokenizer(folder, config)
+    return Model(None, tokenizer, defaults.context(config, tokenizer), {})
+
+
+def indivisible(model: Model, ranks: int) -> str:
+    """Why mlx-lm's server cannot run ``model`` on so many ranks; empty where nothing is known against it."""
+    heads = getattr(getattr(model.model, "args", None), "num_attention_heads", 0)
+    if not hasattr(model.model, "shard"):
+        return "mlx-lm does not divide this architecture"
+    if heads % ranks:
+        return f"its {heads} attention heads do not come out even on {ranks} ranks"
+    if not all(hasattr(layer, "merge") for layer in make_prompt_cache(model.model)):
+        # The server would answer one request at a time, and the ranks part for good where one is cancelled.
+        return "mlx-lm does not batch this architecture"
+    if not model.has_chat_template:
+        return "it has no chat template, and the server would use one of its own"
+    return ""
+
+
 def _apply_adapter(model: Any, folder: Path) -> None:
     hint = f"an adapter is made for one model: {folder} must be mlx-lm's own output for this one"
     for name in ("adapter_config.json", "adapters.safetensors"):
@@ -217,11 +285,25 @@ def _apply_adapter(model: Any, folder: Path) -> None:
             raise BrokenModelError(f"the adapter cannot be loaded: there is no {folder / name}", hint=hint)
     try:
         load_adapters(model, str(folder))
+        untrained = _untrained(model, folder / "adapters.safetensors")
         # Fine-tuning layers are made for training; with dropout on, no answer would be the same twice.
         model.eval()
     except Exception as exc:  # shapes, keys of the configuration, damaged files: each raises its own
         text = " ".join(str(exc).split())[:500]
         raise BrokenModelError(f"the adapter cannot be loaded: {text or type(exc).__name__}", hint=hint) from exc
+    if untrained:
+        found = f"it has nothing for {len(untrained)} of the layers it names, such as {untrained[0]}"
+        raise BrokenModelError(f"the adapter cannot be loaded: {found}", hint=hint)
+
+
+def _untrained(model: Any, weights: Path) -> list[str]:
+    """Parameters of fine-tuning layers that the file does not have: mlx-lm leaves them as they are before training.
+
+    The other way round, tensors that have no place in the model, it refuses itself.
+    """
+    given = mx.load(str(weights))
+    names = [name for name, _ in tree_flatten(model.parameters())]
+    return [name for name in names if name.rpartition(".")[2] in ("lora_a", "lora_b", "m") and name not in given]
 
 
 def _load_tokenizer(folder: Path, config: dict[str, Any]) -> Any:

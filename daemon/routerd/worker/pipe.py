@@ -71,7 +71,7 @@ def _read(sock: socket.socket, inbox: Inbox, leave: Callable[[int], Any]) -> Non
 
 
 class Outbox:
-    """Sends messages on a thread of its own, all that wait joined into one send.
+    """Sends messages at once where the socket takes them; the rest on a thread, all that wait joined into one send.
 
     `send` blocks while over `OUTBOX_BYTES` wait, so a daemon that does not read stops decoding
     instead of filling memory.
@@ -87,16 +87,26 @@ class Outbox:
         threading.Thread(target=self._write, name="writer", daemon=True).start()
 
     def send(self, *messages: FromWorker) -> None:
-        """Queue ``messages`` in order; they arrive together. Blocks while the queue is full."""
+        """Send or queue ``messages`` in order; they arrive together. Blocks while the queue is full."""
         self.send_all(messages)
 
     def send_all(self, messages: Iterable[FromWorker]) -> None:
         frames = b"".join(pack(encoder.encode(message)) for message in messages)
         with self._changed:
-            self._changed.wait_for(lambda: self._bytes < OUTBOX_BYTES)
-            self._waiting.append(frames)
-            self._bytes += len(frames)
-            self._changed.notify_all()
+            if not self._bytes and not self._sending:
+                frames = frames[self._send_now(frames) :]
+            if frames:
+                self._changed.wait_for(lambda: self._bytes < OUTBOX_BYTES)
+                self._waiting.append(frames)
+                self._bytes += len(frames)
+                self._changed.notify_all()
+
+    def _send_now(self, frames: bytes) -> int:
+        # The thread would get the interpreter only when the next step is under way: late, and one step after another.
+        try:
+            return self._sock.send(frames, socket.MSG_DONTWAIT)
+        except OSError:
+            return 0  # it is full, or at its end: the thread finds out which
 
     def flush(self) -> None:
         """Block until everything queued is with the kernel."""

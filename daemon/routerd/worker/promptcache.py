@@ -109,9 +109,19 @@ class PromptCache:
 def common_prefix(a: Sequence[int], b: Sequence[int]) -> int:
     """How many tokens both begin with."""
     end = min(len(a), len(b))
+    # Slices compare a hundred times faster than tokens one by one.
     for start in range(0, end, BLOCK):
-        # Whole slices compare a hundred times faster than tokens one by one.
         if a[start : start + BLOCK] != b[start : start + BLOCK]:
-            pairs = zip(a[start : start + BLOCK], b[start : start + BLOCK], strict=False)
-            return start + next((n for n, (x, y) in enumerate(pairs) if x != y), end - start)
+            return _difference(a, b, start, min(start + BLOCK, end))
     return end
+
+
+def _difference(a: Sequence[int], b: Sequence[int], low: int, high: int) -> int:
+    """Where they first differ; it is known to be in ``low`` up to ``high``, or at it."""
+    while low < high:
+        middle = (low + high + 1) // 2
+        if a[low:middle] == b[low:middle]:
+            low = middle
+        else:
+            high = middle - 1
+    return low
