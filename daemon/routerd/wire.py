@@ -1,8 +1,11 @@
 """The messages between the daemon and one worker, in the client protocol's framing over a socketpair.
 
-The daemon sends `Generate`, `Cancel`, `Ping` and `Stop`; the worker answers with the rest. The
+The daemon sends `Generate`, `Cancel`, `Ping`, `Count` and `Stop`; the worker answers with the rest. The
 worker sends `Loading` any number of times, then exactly one of `Ready` and `LoadFailed`. Every
 `Generate` ends with exactly one `Finished` or `Failed`. End of file on the socket ends the worker.
+
+A counter, which has a tokenizer and no model, is sent `Count` and `Stop` alone, at once, and says nothing
+of its load but `LoadFailed`.
 """
 
 from __future__ import annotations
@@ -33,11 +36,18 @@ class Ping(Struct, frozen=True, kw_only=True, tag="ping"):
     id: int
 
 
+class Count(Struct, frozen=True, kw_only=True, tag="count"):
+    """How many tokens the prompt of ``chat`` has: answered by `Counted` or `Failed`, also in the midst of decoding."""
+
+    id: int
+    chat: ChatRequest
+
+
 class Stop(Struct, frozen=True, kw_only=True, tag="stop"):
     """Exit with code 0 now; open requests end without an answer."""
 
 
-ToWorker = Generate | Cancel | Ping | Stop
+ToWorker = Generate | Cancel | Ping | Count | Stop
 
 
 class Loading(Struct, frozen=True, kw_only=True, tag="loading"):
@@ -48,7 +58,10 @@ class Loading(Struct, frozen=True, kw_only=True, tag="loading"):
 
 
 class Ready(Struct, frozen=True, kw_only=True, tag="ready"):
-    """The model has produced a token: it can answer. Sizes in tokens and bytes, ``load_s`` in seconds."""
+    """The model has produced a token: it can answer. Sizes in tokens and bytes, ``load_s`` in seconds.
+
+    ``context`` is for prompt and answer together: the model's, or what its KV caches may hold where that is less.
+    """
 
     context: int
     vocab: int
@@ -108,6 +121,13 @@ class Failed(Struct, frozen=True, kw_only=True, tag="failed"):
     message: str
 
 
+class Counted(Struct, frozen=True, kw_only=True, tag="counted"):
+    """The prompt has ``tokens``, also where that is more than the context: what `Usage.prompt_tokens` would say."""
+
+    id: int
+    tokens: int
+
+
 class Memory(Struct, frozen=True):
     """Bytes as mlx counts them: in use, the highest since the last report, kept for reuse, and the
     part of them in KV caches: those of the batch, and ``prompt_cache`` that are kept for later requests.
@@ -131,7 +151,7 @@ class Pong(Struct, frozen=True, kw_only=True, tag="pong"):
     waiting: int = 0
 
 
-FromWorker = Loading | Ready | LoadFailed | Prefill | Piece | Finished | Failed | Pong
+FromWorker = Loading | Ready | LoadFailed | Prefill | Piece | Finished | Failed | Pong | Counted
 
 encoder = msgspec.msgpack.Encoder()
 to_worker_decoder: msgspec.msgpack.Decoder[ToWorker] = msgspec.msgpack.Decoder(ToWorker)

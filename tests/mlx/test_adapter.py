@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import mlx.core as mx
 import pytest
 
 from routerd.wire import Generate
@@ -62,6 +63,22 @@ def no_rank(folder: Path) -> None:
     file.write_text(json.dumps(config))
 
 
+def change_weights(folder: Path, change: Callable[[dict[str, mx.array]], dict[str, mx.array]]) -> None:
+    file = str(folder / "adapters.safetensors")
+    weights = mx.load(file)
+    assert isinstance(weights, dict)
+    mx.eval(list(weights.values()))  # the file is read when they are, and is about to be replaced
+    mx.save_safetensors(file, change(weights))
+
+
+def tensors_without_a_place(folder: Path) -> None:
+    change_weights(folder, lambda weights: weights | {"model.layers.9.self_attn.q_proj.lora_a": mx.zeros((64, 2))})
+
+
+def layers_without_tensors(folder: Path) -> None:
+    change_weights(folder, lambda weights: {name: array for name, array in weights.items() if "layers.1." not in name})
+
+
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
@@ -69,6 +86,8 @@ def no_rank(folder: Path) -> None:
         (no_config, "adapter_config.json"),
         (garbage, "adapter cannot be loaded"),
         (no_rank, "rank"),
+        (tensors_without_a_place, "model.layers.9.self_attn.q_proj.lora_a"),
+        (layers_without_tensors, "nothing for 2 of the layers it names, such as model.layers.1.self_attn.q_proj.lora_"),
     ],
 )
 def test_a_damaged_adapter_fails_the_load_with_a_reason(

@@ -49,7 +49,7 @@ def test_a_worker_killed_mid_answer_is_told_clearly_and_the_next_request_works(
     stream = begin(client)
     (worker,) = daemon.workers()
     os.kill(worker, signal.SIGKILL)
-    with pytest.raises(InterruptedAnswerError, match="killed by signal 9 while it answered") as caught:
+    with pytest.raises(InterruptedAnswerError, match=r"killed by signal 9 \(SIGKILL\) while it answered") as caught:
         list(stream)
     assert caught.value.partial
     assert client.chat("hello").usage.completion_tokens == 16

@@ -12,13 +12,14 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from hashlib import sha256
 from pathlib import Path
 
 from routerd.app.daemon import Daemon
 from routerd.app.serve import running
 from routerd.config.places import Places
 from routerd.config.schema import MlxSpec
-from routerd.supervisor.child import Command
+from routerd.supervisor.command import Command
 from routerd.supervisor.leftovers import started_at
 from routerd.supervisor.sizing import Size
 from routerd_client import AsyncClient, Client
@@ -34,6 +35,11 @@ def fake_command(spec: MlxSpec, _model: Path, fd: int, _size: Size) -> list[str]
     """Starts a fake worker with the options that the model's name carries: ``fake:--tokens 5``."""
     options = shlex.split(spec.model.removeprefix("fake:"))
     return [sys.executable, str(FAKE_WORKER), "--fd", str(fd), *options]
+
+
+def fake_counter(spec: MlxSpec, model: Path, fd: int) -> list[str]:
+    """Starts a fake counter with the same options as its model's worker."""
+    return [*fake_command(spec, model, fd, Size(claim=0)), "--counter"]
 
 
 def fake(options: str = "", **settings: object) -> str:
@@ -118,8 +124,19 @@ async def running_daemon(
         async def prepare(_reference: str, _on_phase: Callable[[str, float | None], None]) -> Path:
             return folder
 
+        async def find(reference: str) -> Path:
+            return folder / sha256(reference.encode()).hexdigest()
+
         try:
-            async with running(places, prepare=prepare, command=command, sizing=fake_size, watch=watch) as daemon:
+            async with running(
+                places,
+                prepare=prepare,
+                find=find,
+                command=command,
+                counter=fake_counter,
+                sizing=fake_size,
+                watch=watch,
+            ) as daemon:
                 yield Running(daemon)
         except BaseExceptionGroup as group:
             raise _only(group) from None  # a failed assertion reads better without the task groups around it

@@ -13,6 +13,7 @@ import json
 import os
 import signal
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -43,13 +44,23 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--piece", type=int, default=0, help="pad each piece to this many characters")
     add("--hold", type=Path, help="after the first token, wait for as long as this file exists")
     add("--stall-after", type=int, metavar="K", help="say nothing more after K tokens, but live")
-    add("--die-after", type=int, metavar="K", help="SIGKILL itself after K tokens")
+    add("--spin-after", type=int, metavar="K", help="compute for ever after K tokens, deaf to Cancel")
+    add("--die-after", type=int, metavar="K", help="kill itself after K tokens")
+    add("--die-by", default="SIGKILL", metavar="SIGNAL", help="the signal that it kills itself with")
+    add("--exit-after", type=int, metavar="K", help="exit with code 0 after K tokens")
+    add("--exit-idle", action="store_true", help="exit with code 0 once its first answer is whole")
+    add("--hang-up-after", type=int, metavar="K", help="close the socket after K tokens, but live")
+    add("--child", type=Path, metavar="FILE", help="start a process of its own, and write its pid to this file")
     add("--garbage", action="store_true", help="answer with bytes that are no frame")
     add("--fail", metavar="KIND", help="fail every request, before its first token, with this FailureKind")
     add("--fail-while", type=Path, help="--fail only for as long as this file exists")
     add("--echo", action="store_true", help="the answer is the last user message")
     add("--deaf", action="store_true", help="stop reading the socket after the load: not even a Cancel is heard")
-    add("--record", type=Path, help="append a JSON line for each Generate and Cancel to this file")
+    add("--record", type=Path, help="append a JSON line for each Generate, Cancel and Count to this file")
+    add("--counter", action="store_true", help="be a counter: load nothing, and be asked for counts alone")
+    add("--count", type=int, metavar="N", help="every prompt has N tokens; without it one for each of its words")
+    add("--die-counting", action="store_true", help="kill itself when it is to count")
+    parser.add_argument("--context", type=int, default=2048, help="the model's context, in tokens")
     return parser.parse_args(arguments)
 
 
@@ -68,6 +79,8 @@ class FakeWorker:
 
     def load(self) -> None:
         options = self.options
+        if options.child:
+            options.child.write_text(str(subprocess.Popen(["sleep", "3600"]).pid))
         self.send(wire.Loading(phase="weights", fraction=0.5))
         threading.Event().wait(options.load_seconds)
         while options.hang_load or (options.load_while and options.load_while.exists()):
@@ -80,7 +93,7 @@ class FakeWorker:
             os._exit(EXIT_LOAD_FAILED)
         self.send(
             wire.Ready(
-                context=2048,
+                context=options.context,
                 vocab=384,
                 load_s=options.load_seconds,
                 tools=False,
@@ -104,6 +117,8 @@ class FakeWorker:
         while chunk := self._socket.recv(65536):
             for frame in frames.feed(chunk):
                 self.handle(wire.to_worker_decoder.decode(frame))
+        if self.options.hang_up_after is not None:
+            time.sleep(3600)
         os._exit(0)
 
     def handle(self, message: wire.ToWorker) -> None:
@@ -120,8 +135,18 @@ class FakeWorker:
                     cancelled.set()
             case wire.Ping():
                 self.send(wire.Pong(id=message.id, memory=MEMORY, in_flight=len(self._cancelled)))
+            case wire.Count():
+                self.record("count", message.id, message.chat.messages[-1].text)
+                self.count(message)
             case wire.Stop():
                 os._exit(0)
+
+    def count(self, question: wire.Count) -> None:
+        if self.options.die_counting:
+            signal.raise_signal(signal.SIGKILL)
+        words = sum(len(message.text.split()) for message in question.chat.messages)
+        tokens = words if self.options.count is None else self.options.count
+        self.send(wire.Counted(id=question.id, tokens=tokens))
 
     def record(self, what: str, id_: int, text: str = "") -> None:
         if self.options.record:
@@ -139,14 +164,25 @@ class FakeWorker:
         words = words[: request.chat.max_tokens]
         self.send(wire.Prefill(id=id_, done=1, total=1))
         for number, word in enumerate(words):
-            if options.die_after == number:
-                os.kill(os.getpid(), signal.SIGKILL)
+            self._misbehave(number)
             if self._wait(id_, number):
                 self._end(wire.Failed(id=id_, kind=FailureKind.CANCELLED, message="cancelled"))
                 return
             self.send(wire.Piece(id=id_, text=(word if number == 0 else f" {word}").ljust(options.piece)))
         usage = Usage(prompt_tokens=7, completion_tokens=len(words))
         self._end(wire.Finished(id=id_, finish_reason=FinishReason.STOP, usage=usage, decode_s=0.01))
+
+    def _misbehave(self, number: int) -> None:
+        options = self.options
+        if options.die_after == number:
+            signal.raise_signal(signal.Signals[options.die_by])
+        if options.exit_after == number:
+            os._exit(0)
+        if options.hang_up_after == number:
+            self._socket.shutdown(socket.SHUT_RDWR)
+            time.sleep(3600)
+        while options.spin_after == number:
+            pass
 
     def _wait(self, id_: int, number: int) -> bool:
         """Whether the answer was cancelled while it waited for its token ``number``."""
@@ -161,13 +197,16 @@ class FakeWorker:
     def _end(self, message: wire.Finished | wire.Failed) -> None:
         del self._cancelled[message.id]
         self.send(message)
+        if self.options.exit_idle:
+            os._exit(0)
 
 
 def main() -> None:
     options = parse()
     worker = FakeWorker(options)
     try:
-        worker.load()
+        if not options.counter:
+            worker.load()
         if options.deaf:
             daemon = os.getppid()
             while os.getppid() == daemon:  # it does not hear the socket's end

@@ -15,6 +15,8 @@ from typing import Any
 
 from routerd.wire import (
     Cancel,
+    Count,
+    Counted,
     Failed,
     Finished,
     FromWorker,
@@ -78,12 +80,13 @@ class Answered:
 
 
 class WorkerClient:
-    """Spawns ``python -m routerd.worker serve`` and speaks with it. Every wait has a deadline."""
+    """Spawns ``python -m routerd.worker serve``, or in another ``mode``, and speaks with it. Every wait has a
+    deadline."""
 
-    def __init__(self, model: Path, *options: str, parent: int | None = None) -> None:
+    def __init__(self, model: Path, *options: str, parent: int | None = None, mode: str = "serve") -> None:
         ours, theirs = socket.socketpair()
         self.sock = ours
-        command = [sys.executable, "-m", "routerd.worker", "serve", "--fd", str(theirs.fileno())]
+        command = [sys.executable, "-m", "routerd.worker", mode, "--fd", str(theirs.fileno())]
         command += ["--parent", str(parent or os.getpid()), "--model", str(model), *options]
         self.process = subprocess.Popen(command, pass_fds=[theirs.fileno()], start_new_session=True)
         theirs.close()
@@ -93,6 +96,7 @@ class WorkerClient:
         self.loading: list[FromWorker] = []
         self.settled: Ready | LoadFailed | None = None
         self.pongs: list[Pong] = []
+        self.counted: dict[int, Counted] = {}
 
     def __enter__(self) -> WorkerClient:
         return self
@@ -146,6 +150,12 @@ class WorkerClient:
         assert self.pongs[-1].id == id_
         return self.pongs[-1]
 
+    def count(self, chat: ChatRequest) -> int | Failed:
+        id_ = next(self._ids)
+        self.send(Count(id=id_, chat=chat))
+        self.wait(lambda: id_ in self.counted or id_ in self.answers)
+        return self.counted[id_].tokens if id_ in self.counted else self.answers[id_].failed
+
     def stop(self) -> int:
         self.send(Stop())
         return self.process.wait(5)
@@ -167,6 +177,8 @@ class WorkerClient:
                 self.settled = message
             case Pong():
                 self.pongs.append(message)
+            case Counted(id=id_):
+                self.counted[id_] = message
             case Prefill(id=id_) | Piece(id=id_) | Finished(id=id_) | Failed(id=id_):
                 self.answers.setdefault(id_, Answered()).messages.append(message)
             case _:

@@ -4,16 +4,27 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from routerd.config.schema import MlxSpec
 from routerd.models.size import Footprint, Weights, footprint
-from routerd.supervisor.learned import DECAY, ENTRIES, Learned, LearnedFile, Measured, model_key
+from routerd.supervisor.learned import (
+    DECAY,
+    ENTRIES,
+    OOM_FACTOR,
+    Learned,
+    LearnedFile,
+    Measured,
+    after_oom,
+    model_key,
+)
 
-KEY = model_key(Path("/models/a"), concurrency=8, context=None)
+KEY = model_key(Path("/models/a"), MlxSpec(model="a"))
 
 
 def model(weights: int = 1000) -> Footprint:
@@ -60,10 +71,45 @@ def test_another_model_under_the_same_name_starts_anew() -> None:
 
 
 def test_settings_that_change_what_a_process_needs_are_kept_apart() -> None:
-    folder = Path("/models/a")
-    keys = {model_key(folder, concurrency=n, context=c) for n in (1, 8) for c in (None, 4096)}
+    settings: list[dict[str, Any]] = [
+        {},
+        {"concurrency": 1},
+        {"context": 4096},
+        {"kv_tokens": 4096},
+        {"prompt_cache": 0},
+        {"adapter": "/adapters/a"},
+    ]
+    keys = {model_key(Path("/models/a"), MlxSpec(model="a", **each)) for each in settings}
 
-    assert len(keys) == 4
+    assert len(keys) == len(settings)
+    assert model_key(Path("/models/a"), MlxSpec(model="a", keep_alive=0.0)) in keys
+
+
+@pytest.mark.parametrize(
+    ("claim", "peak", "budget", "next_"),
+    [
+        (4000, 0, None, 5000),
+        (4000, 4800, None, 6000),
+        (4800, 4000, None, 6000),
+        (4000, 0, 4500, 4500),
+        (4000, 5000, 4500, 5000),
+        (4500, 0, 4500, 4500),
+    ],
+)
+def test_after_a_kill_for_memory_more_is_planned_as_far_as_there_is_any(
+    claim: int, peak: int, budget: int | None, next_: int
+) -> None:
+    assert OOM_FACTOR == 1.25
+    assert after_oom(claim, peak, budget) == next_
+
+
+def test_after_a_kill_for_memory_the_next_plan_asks_for_more() -> None:
+    learned = Learned()
+    learned.record(KEY, model(), peak=3000)
+    planned = learned.expected(KEY, model(), estimate=5000)
+    learned.record(KEY, model(), peak=after_oom(planned, 3100, 10_000))
+
+    assert learned.expected(KEY, model(), estimate=5000) == 3100 * OOM_FACTOR
 
 
 @given(st.lists(st.integers(0, 10_000)), st.integers(0, 10_000))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import pytest
 from msgspec.structs import replace
 
-from routerd.supervisor.schedule import Policy, Slot, Waiter, order, schedule
+from routerd.supervisor.schedule import Policy, Slot, Waiter, order, relieve, schedule
 from routerd_client.chat import Priority
 from routerd_client.records import Residency
 
@@ -189,3 +189,39 @@ def test_thousands_of_arrivals_never_pass_the_budget_and_all_are_served(seed: in
         assert world.now < 10_000, f"starved: {world.waiting}"
     assert world.served == 500
     assert world.longest_wait < 15 * POLICY.max_wait
+
+
+def test_under_pressure_only_loads_that_are_waited_for_get_memory() -> None:
+    slots = [Slot(name="a", residency=LOADING, need=1, kept=True), Slot(name="b", residency=LOADING, need=1)]
+    pressed = Policy(budget=10, pressed=True)
+    assert schedule(slots, [waiter(0, "b")], pressed, 0).grant == ["b"]
+    assert schedule(slots, [waiter(0, "b"), waiter(1, "a")], pressed, 0).grant == ["b", "a"]
+    assert schedule(slots, [waiter(0, "b")], POLICY, 0).grant == ["b", "a"]
+
+
+def test_pressure_takes_the_idle_model_that_is_cheapest_to_bring_back() -> None:
+    slots = [
+        Slot(name="dear", residency=READY, load_s=20, uses=2, idle_since=0),
+        Slot(name="cheap", residency=READY, load_s=2, uses=2, idle_since=5),
+        Slot(name="as cheap, idle longer", residency=READY, load_s=4, uses=1, idle_since=4),
+        Slot(name="busy", residency=READY, in_flight=1),
+        Slot(name="pinned", residency=READY, pinned=True),
+        Slot(name="wanted", residency=READY),
+        Slot(name="loading", residency=LOADING),
+    ]
+    gone: list[str] = []
+    while name := relieve([slot for slot in slots if slot.name not in gone], [waiter(0, "wanted")]):
+        gone.append(name)
+    assert gone == ["as cheap, idle longer", "cheap", "dear"]
+
+
+def test_pressure_takes_one_after_the_other() -> None:
+    slots = [Slot(name="a", residency=STOPPING, claim=4), Slot(name="b", residency=READY, claim=4)]
+    assert relieve(slots, []) is None
+
+
+def test_a_model_measured_above_its_claim_leaves_the_others_less() -> None:
+    slots = [Slot(name="a", residency=READY, in_flight=1, claim=6), Slot(name="b", residency=LOADING, need=4)]
+    assert schedule(slots, [waiter(0, "b")], POLICY, 0).grant == ["b"]
+    grown = [replace(slots[0], claim=7), slots[1]]
+    assert schedule(grown, [waiter(0, "b")], POLICY, 0).grant == []

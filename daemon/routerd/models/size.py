@@ -1,8 +1,4 @@
-"""What a model will need, known from its folder before it is loaded. Nothing here imports mlx.
-
-The rules are those of mlx-lm's own caches (``models/*.py``, 0.32), which differ from the papers in
-places; where it is not known what a model keeps, the larger of the possible sizes is taken.
-"""
+"""What a model will need, known from its folder before it is loaded. Nothing here imports mlx."""
 
 from __future__ import annotations
 
@@ -17,6 +13,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from .caches import Config, kept_per_token, kept_state, layer_kinds
 from .errors import BrokenModelError
 from .folder import DOWNLOAD_AGAIN, check_folder
 
@@ -29,6 +26,9 @@ BASE = 75_000_000
 TOKENIZER = 14
 """Bytes in memory for each byte of tokenizer.json: 11 to 13.5 measured, from 4 to 33 MB."""
 
+DEFAULT_CONTEXT = 4096
+"""Of a model that says nothing of its own."""
+
 PREFILL_S = 0.25
 PREFILL_LARGEST = 2048
 """A prefill step of the worker: at most this long, and of this many tokens, those of all its prompts together."""
@@ -38,33 +38,6 @@ FUSED_HEADS = (64, 80, 128)
 """Sizes of an attention head for which Metal never writes out the scores."""
 FREED = 20
 """Caches are copied as they grow and join; up to 10 times their own size was seen freed and kept for reuse."""
-
-# fmt: off
-ROTATING = frozenset({
-    "afmoe", "cohere2", "exaone4", "exaone_moe", "gemma3", "gemma3_text", "gemma3n", "gemma3n_text", "gemma4",
-    "gemma4_text", "gpt_oss", "llama", "mellum", "ministral3", "mistral", "muse_glimmer", "olmo3", "spark2_5",
-    "step3p5",
-})
-"""Model types whose sliding layers keep only their window; all others keep every token."""
-LATENT = frozenset({
-    "bailing_hybrid", "bailing_moe_v3", "deepseek_v3", "deepseek_v32", "glm4_moe_lite", "glm_moe_dsa",
-    "joyai_llm_flash", "kimi_k2", "kimi_k3", "kimi_linear", "kimi_vl", "mistral4",
-})
-"""Model types with MLA that keep the latent. All others, deepseek_v2 among them, keep the keys and
-values made from it: 9 times as much in DeepSeek-V2-Lite."""
-SIDE_BY_SIDE = frozenset({
-    "baichuan_m1", "bailing_hybrid", "bailing_moe_linear", "bailing_moe_v3", "falcon_h1", "kimi_k3", "kimi_linear",
-    "plamo2",
-})
-"""Model types whose layers have a state and attention, or of which it is not looked up which layer has which."""
-# fmt: on
-ABSENT = {
-    "gemma3": {"num_attention_heads": 8, "num_key_value_heads": 4},
-    "gemma3_text": {"head_dim": 256, "sliding_window": 512, "sliding_window_pattern": 6},
-}
-"""What published configurations leave out, and mlx-lm fills in."""
-KINDS = {"sliding_attention": "sliding", "M": "state", "mamba": "state", "linear_attention": "state", "conv": "state"}
-KINDS |= {"recurrent": "state", "-": "none", "E": "none", "mlp": "none", "moe": "none"}
 
 
 class Weights(Struct, frozen=True):
@@ -105,6 +78,17 @@ class Footprint(Struct, frozen=True, kw_only=True):
         """The most that up to ``concurrency`` sequences keep, whose padded lengths add up to ``tokens``."""
         return self._attended(tokens, concurrency) + concurrency * self.state_per_sequence
 
+    def longest(self, pool: int) -> int | None:
+        """Tokens of the longest sequence that ``pool`` bytes hold, as a worker counts it that has measured the
+        caches; None where the configuration was not understood.
+
+        A cache that is full grows by a whole step.
+        """
+        per_token = self.kv_per_token + self.window_per_token
+        if self.estimated or not per_token:
+            return None
+        return max(0, ((pool - self.state_per_sequence) // (per_token * STEP) - 1) * STEP)
+
     def scratch(self, tokens: int) -> int:
         """What prefill takes on top, at most, within a pool of ``tokens``.
 
@@ -118,11 +102,15 @@ class Footprint(Struct, frozen=True, kw_only=True):
     def needed(self, pool_tokens: int, concurrency: int, cache_limit: int) -> int:
         """What to reserve before a load: the process at its largest.
 
-        ``pool_tokens`` are those of all caches, kept prompts included; ``cache_limit`` is what mlx may keep of
-        freed buffers. An upper bound; test_size.py has what was measured beside it.
+        ``pool_tokens`` are those of all caches, kept prompts included; ``cache_limit`` is the most that mlx may
+        keep of freed buffers. An upper bound; test_size.py has what was measured beside it.
         """
-        pool = self.pool(pool_tokens, concurrency)
-        return self.base + self.weights + pool + self.scratch(pool_tokens) + min(cache_limit, FREED * pool)
+        pool, freed = self.pool(pool_tokens, concurrency), self.freed(pool_tokens, concurrency, cache_limit)
+        return self.base + self.weights + pool + self.scratch(pool_tokens) + freed
+
+    def freed(self, pool_tokens: int, concurrency: int, cache_limit: int) -> int:
+        """What mlx is planned to keep of freed buffers, ``cache_limit`` at most."""
+        return min(cache_limit, FREED * self.pool(pool_tokens, concurrency))
 
     def _attended(self, tokens: int, sequences: int) -> int:
         return tokens * self.kv_per_token + min(tokens, sequences * self.window) * self.window_per_token
@@ -140,6 +128,28 @@ def estimate(folder: Path, *, metal: bool = METAL) -> Footprint:
     return footprint(config, read_weights(folder), tokenizer.stat().st_size if tokenizer.exists() else 0, metal=metal)
 
 
+def read_context(folder: Path) -> int:
+    """The context of the model in ``folder`` in tokens: prompt and answer together. Blocks on the disk.
+
+    Raises ``OSError``, and ``ValueError`` where its configuration is damaged.
+    """
+    config = msgspec.json.decode((folder / "config.json").read_bytes(), type=dict[str, Any])
+    settings = folder / "tokenizer_config.json"
+    tokenizer = msgspec.json.decode(settings.read_bytes(), type=_Tokenizer) if settings.exists() else _Tokenizer()
+    return context_of(config, tokenizer.model_max_length)
+
+
+class _Tokenizer(Struct):
+    model_max_length: float | None = None
+
+
+def context_of(config: Mapping[str, Any], tokenizer_limit: float | None) -> int:
+    """The context, in tokens, of a model with this config.json; ``tokenizer_limit`` is what its tokenizer says."""
+    # transformers says 10**30 where a tokenizer names no limit
+    fallback = int(tokenizer_limit) if tokenizer_limit and tokenizer_limit < 10**9 else DEFAULT_CONTEXT
+    return Config(config).number("max_position_embeddings", "n_positions", otherwise=fallback)
+
+
 def read_weights(folder: Path) -> Weights:
     """Sum up the headers of every ``model*.safetensors``, as mlx-lm loads them all.
 
@@ -149,6 +159,15 @@ def read_weights(folder: Path) -> Weights:
     size = sum(tensor.data_offsets[1] - tensor.data_offsets[0] for tensor in tensors)
     floats = Counter(tensor.dtype for tensor in tensors if tensor.dtype in ("F32", "F16", "BF16"))
     return Weights(size, 4 if floats and max(floats, key=floats.__getitem__) == "F32" else 2)
+
+
+def adapter_size(folder: Path) -> int:
+    """The bytes of a fine-tuning's tensors, which its model holds beside its own. Raises `BrokenModelError`."""
+    file = folder / "adapters.safetensors"
+    if not file.is_file():
+        hint = "an adapter is a folder that mlx-lm's training wrote: check its path"
+        raise BrokenModelError(f"the adapter cannot be loaded: there is no {file}", hint=hint)
+    return sum(tensor.data_offsets[1] - tensor.data_offsets[0] for tensor in _tensors(file))
 
 
 class _Tensor(Struct):
@@ -172,52 +191,15 @@ def _header(file: Path) -> bytes:
         return stream.read(length)
 
 
-class _Config:
-    """A config.json, what it nests for its language model laid over the rest."""
-
-    def __init__(self, raw: Mapping[str, Any]) -> None:
-        nested = raw.get("text_config")
-        self.values = {**raw, **(nested if isinstance(nested, dict) else {})}
-        self.types = {str(raw.get("model_type")), str(self.values.get("model_type"))}
-        for model_type in sorted(self.types & ABSENT.keys()):
-            self.values = {**ABSENT[model_type], **self.values}
-
-    def number(self, *names: str, otherwise: int = 0) -> int:
-        """The first of ``names`` that is a positive whole number, of no more than any model has of anything."""
-        found = (self.values.get(name) for name in names)
-        return next((n for n in found if type(n) is int and 0 < n <= 10_000_000), otherwise)
-
-    def list(self, *names: str) -> list[str]:
-        """The first of ``names`` that is a list, or a string of letters."""
-        found = (self.values.get(name) for name in names)
-        return next(([str(item) for item in value] for value in found if isinstance(value, list | str) and value), [])
-
-    @property
-    def layers(self) -> int:
-        return self.number("num_hidden_layers", "n_layer", "n_layers", "num_layers")
-
-    @property
-    def hidden(self) -> int:
-        return self.number("hidden_size", "n_embd", "d_model")
-
-    @property
-    def heads(self) -> int:
-        return self.number("num_attention_heads", "n_head", "n_heads")
-
-    @property
-    def head_dim(self) -> int:
-        return self.number("head_dim") or self.hidden // max(self.heads, 1)
-
-
 def footprint(config: Mapping[str, Any], weights: Weights, tokenizer: int = 0, *, metal: bool = METAL) -> Footprint:
     """The footprint of a model with this config.json, ``tokenizer`` being the bytes of its tokenizer.json.
 
     A configuration without layers and width is taken to keep as much for 4096 tokens as it weighs: most
     models keep less, some small quantized ones up to 1.4 times that.
     """
-    c = _Config(config)
-    kinds, state = _kinds(c), _state(c, weights.dtype)
-    full, sliding = _attended(c)
+    c = Config(config)
+    kinds, state = layer_kinds(c), kept_state(c, weights.dtype)
+    full, sliding = kept_per_token(c)
     understood = c.layers and c.hidden and (full or not (kinds["full"] or kinds["sliding"]))
     intermediate = c.number("intermediate_size", "n_inner", "ffn_dim", otherwise=4 * c.hidden)
     fused = metal and c.head_dim in FUSED_HEADS
@@ -237,64 +219,8 @@ def footprint(config: Mapping[str, Any], weights: Weights, tokenizer: int = 0, *
     )
 
 
-def _prefill_tokens(c: _Config, weights: Weights, flops: float) -> int:
+def _prefill_tokens(c: Config, weights: Weights, flops: float) -> int:
     """A token costs about as many operations as it meets bytes of weights; experts that sleep it does not meet."""
     experts = c.number("num_experts", "num_local_experts", "n_routed_experts", otherwise=1)
     active = weights.size * min(experts, c.number("num_experts_per_tok", otherwise=experts)) // experts
     return max(1, min(PREFILL_LARGEST, int(PREFILL_S * flops / max(active, 1))))
-
-
-def _kinds(c: _Config) -> Counter[str]:
-    """How many layers attend to all tokens (``full``), to a window (``sliding``), or keep a ``state``."""
-    named = c.list("layer_types", "layers_block_type", "hybrid_override_pattern")
-    count = (len(named) or c.layers) - c.number("num_kv_shared_layers")
-    kinds = [KINDS.get(name, "full") for name in named[:count]] or _periodic(c, count)
-    rotating = c.types & ROTATING and c.number("sliding_window")
-    return Counter("full" if kind == "sliding" and not rotating else kind for kind in kinds)
-
-
-def _periodic(c: _Config, count: int) -> list[str]:
-    """The kinds of layers that are not listed one by one, but follow a rule."""
-    if pattern := c.number("sliding_window_pattern"):
-        return ["full" if (i + 1) % pattern == 0 else "sliding" for i in range(count)]
-    if period := c.number("attn_layer_period"):
-        return ["full" if i % period == c.number("attn_layer_offset") else "state" for i in range(count)]
-    if c.number("linear_key_head_dim"):
-        period = c.number("full_attention_interval", otherwise=4)
-        return ["full" if (i + 1) % period == 0 else "state" for i in range(count)]
-    if not c.heads:
-        return ["state"] * count
-    return ["full"] * count + ["state"] * (count if c.types & SIDE_BY_SIDE else 0)
-
-
-def _attended(c: _Config) -> tuple[int, int]:
-    """Numbers that a layer keeps for each token: one that attends to everything, and a sliding one."""
-    if latent := c.number("kv_lora_rank"):
-        rope = c.number("qk_rope_head_dim")
-        if c.types & LATENT:
-            # DeepSeek-V3.2's indexer keeps keys of its own, and as many zeros for values.
-            return latent + rope + 2 * c.number("index_head_dim"), 0
-        return c.heads * (c.number("qk_nope_head_dim") + rope + c.number("v_head_dim", otherwise=c.head_dim)), 0
-    heads = c.number("num_key_value_heads", "num_kv_heads", otherwise=c.heads)
-    wide = c.number("num_global_key_value_heads", otherwise=heads) * c.number("global_head_dim", otherwise=c.head_dim)
-    return 2 * wide, 2 * heads * c.head_dim
-
-
-def _state(c: _Config, dtype: int) -> int:
-    """Bytes that a layer without attention keeps for a sequence: the tail of a convolution, in the model's
-    type, and a recurrent state, in float32. 0 where the layer is of no known kind."""
-    size = c.number("mamba_d_state", "ssm_state_size", "state_size")
-    tail = (c.number("conv_L_cache", "mamba_d_conv", "conv_kernel", "linear_conv_kernel_dim") or 4) - 1
-    if c.number("conv_L_cache"):
-        return tail * c.hidden * dtype
-    if key_dim := c.number("linear_key_head_dim"):
-        values = c.number("linear_num_value_heads") * c.number("linear_value_head_dim")
-        keys = c.number("linear_num_key_heads") * key_dim
-        return tail * (2 * keys + values) * dtype + values * key_dim * 4
-    inner = c.number("mamba_n_heads", "mamba_num_heads", "num_heads")
-    inner *= c.number("mamba_d_head", "mamba_head_dim", "head_dim")
-    if size and inner:  # Mamba-2
-        groups = c.number("mamba_n_groups", "n_groups", otherwise=1)
-        return tail * (inner + 2 * groups * size) * dtype + inner * size * 4
-    inner = c.number("mamba_expand") * c.hidden or c.number("intermediate_size")
-    return size and inner * (tail * dtype + size * 4)

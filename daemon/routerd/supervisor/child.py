@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import socket
-import sys
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
-from pathlib import Path
+from signal import SIGKILL
 from subprocess import DEVNULL, PIPE
 
 import anyio
@@ -22,7 +20,7 @@ from routerd_client.framing import FrameBuffer, FrameTooLongError, pack
 from routerd_client.records import FailureKind
 
 from .. import wire
-from ..config.schema import MlxSpec
+from .death import End, explain
 from .errors import ProcessFailedError
 from .leftovers import kill_group
 from .sizing import Size
@@ -30,36 +28,52 @@ from .stream import Stream
 
 log = structlog.get_logger()
 
-LAST_WORDS_S = 0.2
+LAST_WORDS_S = 1.0
 """How long a process whose socket has closed may take to end by itself, before it is killed."""
 
+OomKilled = Callable[[], Awaitable[bool]]
+"""Asked once of a process that somebody killed by SIGKILL: whether that was the system, for want of memory."""
 
-def worker_command(spec: MlxSpec, model: Path, fd: int, size: Size) -> list[str]:
-    """How a worker for ``spec`` is started; ``fd`` is its end of the socketpair."""
-    command = [sys.executable, "-m", "routerd.worker", "serve", "--fd", str(fd), "--parent", str(os.getpid())]
-    command += ["--model", str(model), "--concurrency", str(spec.concurrency)]
-    command += ["--kv-pool", str(size.kv_pool), "--prompt-cache", str(spec.prompt_cache)]
-    return command + (["--context", str(spec.context)] if spec.context else [])
+Reply = wire.Pong | wire.Counted | wire.Failed
 
 
-Command = Callable[[MlxSpec, Path, int, Size], list[str]]
+class _Question:
+    """Something that is answered by one message. ``reply`` is None where it was not."""
+
+    def __init__(self) -> None:
+        self.settled = anyio.Event()
+        self.reply: Reply | None = None
+
+    def settle(self, reply: Reply | None) -> None:
+        self.reply = reply
+        self.settled.set()
 
 
 class Worker:
     """A living worker. `run` reads it until it ends; the rest may be called meanwhile, on the same loop."""
 
-    def __init__(self, process: anyio.abc.Process, pipe: anyio.abc.SocketStream, name: str) -> None:
+    def __init__(
+        self, process: anyio.abc.Process, pipe: anyio.abc.SocketStream, name: str, size: Size, oom_killed: OomKilled
+    ) -> None:
         self._process = process
         self._pipe = pipe
         self._name = name
+        self._size = size
+        self._ask_oom = oom_killed
         self._ids = count(1)
         self._streams: dict[int, Stream] = {}
         self._owed: set[int] = set()  # answers the worker has not ended, also those that nobody wants any more
-        self._pings: dict[int, anyio.Event] = {}
+        self._questions: dict[int, _Question] = {}
         self._outgoing: deque[wire.ToWorker] = deque()
         self._work = anyio.Event()  # for the writer alone
         self._stderr: deque[str] = deque(maxlen=30)
         self._condemned: ProcessFailedError | None = None
+        self._death: ProcessFailedError | None = None
+        self._forced = False
+        self.oom_killed = False
+        """Whether the system has killed it for want of memory."""
+        self.peak = 0
+        """The most memory, in bytes, that it was seen to have."""
         self.pid = process.pid
         self.ready: wire.Ready | None = None
         self.refused: wire.LoadFailed | None = None
@@ -80,9 +94,10 @@ class Worker:
 
     @classmethod
     async def spawn(
-        cls, spec: MlxSpec, model: Path, size: Size, name: str, *, command: Command = worker_command
+        cls, command: Callable[[int], list[str]], name: str, size: Size, *, oom_killed: OomKilled
     ) -> Worker:
-        """Start the process. Raises ``OSError`` where it cannot be started.
+        """Start the process that ``command`` gives for its end of the socketpair. Raises ``OSError`` where it cannot
+        be started.
 
         On the loop's own thread, and not in a helper thread: on Linux the worker's parent-death signal
         follows the thread that spawned it.
@@ -90,7 +105,7 @@ class Worker:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             process = await anyio.open_process(
-                command(spec, model, theirs.fileno(), size),
+                command(theirs.fileno()),
                 stdin=DEVNULL,
                 stdout=DEVNULL,
                 stderr=PIPE,
@@ -102,7 +117,7 @@ class Worker:
             raise
         finally:
             theirs.close()
-        return cls(process, await anyio.abc.UNIXSocketStream.from_socket(ours), name)
+        return cls(process, await anyio.abc.UNIXSocketStream.from_socket(ours), name, size, oom_killed)
 
     @property
     def in_flight(self) -> int:
@@ -120,11 +135,13 @@ class Worker:
                     await self._process.wait()
                 tasks.cancel_scope.cancel()
         finally:
-            kill_group(self.pid)
+            self.kill()
             with anyio.CancelScope(shield=True):
                 await self._process.wait()
                 await self._pipe.aclose()
                 await self._process.aclose()
+                if self._process.returncode == -SIGKILL and not self._forced:
+                    self.oom_killed = await self._ask_oom()
             self._end()
 
     @contextmanager
@@ -156,15 +173,25 @@ class Worker:
 
     async def ping(self) -> None:
         """Wait for a sign of life, or for its end; refreshes ``memory``."""
+        await self._ask(wire.Ping(id=next(self._ids)))
+
+    async def count(self, chat: ChatRequest) -> int | None:
+        """The tokens of the chat's prompt; None where it cannot say, or ends meanwhile."""
+        reply = await self._ask(wire.Count(id=next(self._ids), chat=chat))
+        return reply.tokens if isinstance(reply, wire.Counted) else None
+
+    async def _ask(self, message: wire.Ping | wire.Count) -> Reply | None:
         if self.gone.is_set():
-            return
-        id_, answered = next(self._ids), anyio.Event()
-        self._pings[id_] = answered
-        self.send(wire.Ping(id=id_))
+            return None
+        self._questions[message.id] = question = _Question()
+        self.send(message)
         try:
-            await answered.wait()
+            await question.settled.wait()
         finally:
-            self._pings.pop(id_, None)
+            self._questions.pop(message.id, None)
+            if message in self._outgoing:  # a worker that does not read: it need never hear of it
+                self._outgoing.remove(message)
+        return question.reply
 
     def send(self, message: wire.ToWorker) -> None:
         """Have one message sent, in order. One to a worker that is gone is dropped: its end is told by `gone`."""
@@ -177,6 +204,7 @@ class Worker:
 
     def kill(self) -> None:
         """SIGKILL it with its whole group, now."""
+        self._forced = self._forced or self._process.returncode is None
         kill_group(self.pid)
 
     def condemn(self, reason: ProcessFailedError) -> None:
@@ -187,24 +215,36 @@ class Worker:
 
     def death(self) -> ProcessFailedError:
         """Why it is gone, as its streams are told."""
+        assert self._death, "it lives"
+        return self._death
+
+    def _explain(self) -> ProcessFailedError:
         if self.refused:
             return ProcessFailedError(FailureKind.LOAD_FAILED, self.refused.message, hint=self.refused.hint)
         if self._condemned:
             return self._condemned
-        code = self._process.returncode
-        how = f"was killed by signal {-code}" if code is not None and code < 0 else f"exited with code {code}"
-        last = f"; its last words: {self._stderr[-1]}" if self._stderr else ""
-        doing = "while it answered" if self.ready else "while it loaded"
-        return ProcessFailedError(FailureKind.WORKER_DIED, f"the model process {how} {doing}{last}")
+        return explain(
+            End(
+                code=self._process.returncode,
+                loaded=self.ready is not None,
+                in_flight=self.in_flight,
+                forced=self._forced,
+                oom_killed=self.oom_killed,
+                planned=self._size.claim,
+                measured=self.peak,
+                last_words=self._stderr[-1] if self._stderr else "",
+            )
+        )
 
     def _end(self) -> None:
+        self._death = self._explain()
         self.gone.set()
         self.settled.set()
         self.news.set()
         for stream in self._streams.values():
-            stream.fail(self.death())
-        for answered in self._pings.values():
-            answered.set()
+            stream.fail(self._death)
+        for question in self._questions.values():
+            question.settle(None)
 
     async def _write_pipe(self) -> None:
         # A task of its own: a request that is cancelled must not leave half a frame behind.
@@ -244,8 +284,10 @@ class Worker:
             self.condemn(ProcessFailedError(FailureKind.MALFORMED, f"the model process sent garbage: {error}"))
 
     def _handle(self, message: wire.FromWorker) -> None:
-        if not isinstance(message, wire.Pong):
-            self.last_sign = anyio.current_time()  # an answered ping is no progress
+        if isinstance(message, Reply) and (question := self._questions.pop(message.id, None)):
+            question.settle(message)
+        elif not isinstance(message, wire.Pong | wire.Counted):
+            self.last_sign = anyio.current_time()  # an answered question is no progress
         if isinstance(message, wire.Finished | wire.Failed):
             self._owed.discard(message.id)
         match message:
@@ -257,8 +299,6 @@ class Worker:
                     stream.fail(ProcessFailedError(message.kind, message.message))
             case wire.Pong():
                 self.memory = message.memory
-                if answered := self._pings.pop(message.id, None):
-                    answered.set()
             case wire.Loading() | wire.Ready() | wire.LoadFailed():
                 self._loaded(message)
                 self._tell()

@@ -8,12 +8,15 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta, Struct
 
+from ..config.schema import MlxSpec
 from ..models.size import Footprint
 
 ENTRIES = 200
 """So many are kept; the one measured longest ago makes room."""
 DECAY = 0.1
 """The part of a difference by which a remembered peak comes down when a process has needed less."""
+OOM_FACTOR = 1.25
+"""How much more a process is planned at that was killed for its memory: nobody saw what it was about to take."""
 
 
 class Measured(Struct, frozen=True):
@@ -25,9 +28,20 @@ class Measured(Struct, frozen=True):
     load_s: Annotated[float, Meta(ge=0)] = 0.0
 
 
-def model_key(folder: Path, *, concurrency: int, context: int | None) -> str:
+def model_key(folder: Path, spec: MlxSpec) -> str:
     """What a record is kept under: the model, and those of its settings that change what a process needs."""
-    return f"{folder} concurrency={concurrency}" + (f" context={context}" if context else "")
+    key = f"{folder} concurrency={spec.concurrency} kv_tokens={spec.kv_tokens} prompt_cache={spec.prompt_cache}"
+    key += f" context={spec.context}" if spec.context else ""
+    return key + (f" adapter={spec.adapter}" if spec.adapter else "")
+
+
+def after_oom(claim: int, peak: int, budget: int | None) -> int:
+    """The peak to remember, in bytes, of a process that had claimed ``claim``, was measured at ``peak`` (0: never),
+    and was killed for its memory. More than both, so that others give way; but not more than ``budget`` for that
+    alone, so that the model may still be tried with nothing beside it."""
+    seen = max(claim, peak)
+    more = round(seen * OOM_FACTOR)
+    return more if budget is None else max(seen, min(more, budget))
 
 
 class Learned:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 import anyio
-import anyio.abc
 import structlog
 
 from routerd_client.records import FailureKind, ModelStatus, Residency
@@ -15,8 +13,10 @@ from routerd_client.records import FailureKind, ModelStatus, Residency
 from .. import wire
 from ..config.schema import MlxSpec
 from .child import Worker
+from .effects import Effects
 from .errors import ProcessFailedError
 from .evict import Uses
+from .loading import Loading
 from .schedule import Slot
 from .sizing import Size
 from .state import Event, State, may_start, settled, step
@@ -24,34 +24,8 @@ from .waiting import wait_any
 
 log = structlog.get_logger()
 
-OnPhase = Callable[[str, float | None], None]
-Prepare = Callable[[str, OnPhase], Awaitable[Path]]
-"""Turns a model reference into the folder a worker can load, reporting phases and fractions (0..1).
-
-Raises `ProcessFailedError`, kind ``load_failed``; may take minutes."""
-
 STOP_GRACE_S = 2.0
 """How long a worker that was asked to stop may take before it is killed."""
-
-
-@dataclass(frozen=True)
-class Effects:
-    """What model processes do to the world; given by the supervisor, so that a test can give its own.
-
-    ``wanted`` says whether somebody waits for it. ``changed`` hears of every step, ``moved`` of each change
-    of residency, ``ended`` of the end of a life. ``size`` says what a model in a folder will need.
-    ``recorded(pid, name, alive)`` keeps the file of living workers. ``spawn`` starts one.
-    """
-
-    tasks: anyio.abc.TaskGroup
-    prepare: Prepare
-    size: Callable[[MlxSpec, Path], Awaitable[Size]]
-    spawn: Callable[[MlxSpec, Path, Size, str], Awaitable[Worker]]
-    recorded: Callable[[int, str, bool], Awaitable[None]]
-    wanted: Callable[[ModelProcess], bool]
-    changed: Callable[[], None]
-    moved: Callable[[ModelProcess], None]
-    ended: Callable[[ModelProcess], None]
 
 
 class ModelProcess:
@@ -71,21 +45,20 @@ class ModelProcess:
         self.kept = False
         """Whether its load goes on although nobody waits for it."""
         self.worker: Worker | None = None
-        self.size: Size | None = None
-        self.peak = 0
-        """The most memory, in bytes, that its process was seen to have."""
         self.uses = Uses()
         self.load_s = 0.0
+        """Seconds that its last load took, in an earlier daemon perhaps; 0 where none is known."""
+        self.context: int | None = None
+        """Tokens that a prompt and its answer may have together; None where nobody knows yet."""
         self._effects = effects
         self._predecessors = predecessors
         self._state = State()
-        self._preparing: tuple[str, float | None] = ("loading", None)
+        self._failure = _STOPPED
         self._leases = 0
         self._idle_since = 0.0
         self._restarts = 0
         self._stop_wanted = False
-        self._granted: anyio.Event | None = None
-        self._before_worker: anyio.CancelScope | None = None
+        self._loading: Loading | None = None
         self._changed = anyio.Event()  # for those who wait for a state, or for an idle moment
         self._wake = anyio.Event()  # for `_run` alone
 
@@ -106,30 +79,46 @@ class ModelProcess:
         return self._leases > 0
 
     @property
+    def size(self) -> Size | None:
+        """What it claims, or asks for; None where that is not known yet, or nothing is loaded."""
+        return self._loading.size if self._loading else None
+
+    @property
+    def peak(self) -> int:
+        """The most memory, in bytes, that its process was seen to have."""
+        return self.worker.peak if self.worker else 0
+
+    @property
     def asking(self) -> bool:
         """Whether its load waits for memory."""
-        return self._granted is not None and not self._granted.is_set()
+        return self._loading is not None and self._loading.asking
 
     @property
     def progress(self) -> tuple[str, float | None]:
         """The phase of its load and how much of it is done (0..1, None where unknown)."""
-        return ("loading", self.worker.loading.fraction) if self.worker else self._preparing
+        if self.worker:
+            return ("loading", self.worker.loading.fraction)
+        return self._loading.progress if self._loading else ("", None)
 
     @property
     def unavailable(self) -> ProcessFailedError | None:
         """Why it may not be started now; None where it may, or runs."""
-        now = anyio.current_time()
+        now, failure = anyio.current_time(), self._failure
         if not settled(self._state) or may_start(self._state, now):
             return None
-        failed = self.residency is Residency.FAILED
-        kind = FailureKind.LOAD_FAILED if failed else FailureKind.WORKER_DIED
-        return ProcessFailedError(kind, self._state.error, retry_after_s=self._state.retry_at - now)
+        wait = self._state.retry_at - now
+        return ProcessFailedError(failure.kind, failure.message, hint=failure.hint, retry_after_s=wait)
 
     def configure(self, spec: MlxSpec) -> None:
         """Take over settings that need no new process (keep_alive, timeouts, pin)."""
         self.pinned = self.pinned if spec.pin == self.spec.pin else spec.pin
         self.spec = spec
         self._wake.set()
+
+    def expect(self, context: int, load_s: float) -> None:
+        """Take over what its files say, where it has not said better itself."""
+        if self.context is None:
+            self.context, self.load_s = context, load_s
 
     def slot(self, name: str) -> Slot:
         """What the scheduler needs to know of it, under ``name``."""
@@ -180,14 +169,14 @@ class ModelProcess:
         self.kept = self.kept or kept
         if may_start(self._state, anyio.current_time()):
             self._restarts += self._state.crashes > 0
-            self._preparing = ("loading", None)
+            self._loading = Loading(self.spec, self._effects, self._predecessors_gone, self._announce)
             self._step(Event.START)
             self._effects.tasks.start_soon(self._run, name=f"model {self.name}")
 
     def grant(self) -> None:
         """Its load has its memory."""
-        if self._granted:
-            self._granted.set()
+        if self._loading:
+            self._loading.grant()
 
     def admit(self) -> Worker:
         """Take a request in; it ends with `release`. The process is ready."""
@@ -216,8 +205,8 @@ class ModelProcess:
         self._stop_wanted = True
         self._step(Event.STOP)  # at once, so that nobody is taken in any more
         self._wake.set()
-        if self._before_worker:
-            self._before_worker.cancel()
+        if self._loading:
+            self._loading.cancel()
         if self.busy and self.worker and reason:
             self.worker.condemn(reason)
 
@@ -254,30 +243,32 @@ class ModelProcess:
 
     async def _run(self) -> None:
         """From LOADING to a settled state, whatever happens on the way."""
-        event, error = Event.DIED, "it was stopped"
+        self._failure = _STOPPED
         try:
-            event, error = await self._live()
-        except (ProcessFailedError, OSError) as failure:
-            event, error = Event.REFUSED, str(failure)
-        except Exception as failure:
+            self._failure = await self._live() or self._failure
+        except ProcessFailedError as failure:
+            self._failure = failure
+        except OSError as error:
+            self._failure = ProcessFailedError(FailureKind.LOAD_FAILED, str(error))
+        except Exception as error:
             # One model's trouble, whatever it is, must not end the daemon and with it all the others.
             log.exception("model.internal_error", backend=self.name)
-            event, error = Event.REFUSED, f"the daemon made a mistake: {type(failure).__name__}: {failure}"
+            mistake = f"the daemon made a mistake: {type(error).__name__}: {error}"
+            self._failure = ProcessFailedError(FailureKind.LOAD_FAILED, mistake)
         finally:
             self._effects.ended(self)
-            self.worker = self.size = self._granted = self._before_worker = None
+            self.worker = self._loading = None
             self.kept = self._stop_wanted = False
-            self._step(event, error)
+            refused = self._failure.kind is FailureKind.LOAD_FAILED
+            self._step(Event.REFUSED if refused else Event.DIED, str(self._failure))
 
-    async def _live(self) -> tuple[Event, str]:
-        with anyio.CancelScope() as self._before_worker:
-            folder, size = await self._memory()
-        self._before_worker = None
-        if self._stop_wanted:
-            self._step(Event.STOP)
-            return Event.DIED, ""
-        self.peak = 0
-        self.worker = worker = await self._effects.spawn(self.spec, folder, size, self.name)
+    async def _live(self) -> ProcessFailedError | None:
+        """One life; returns how its process died, None where there was none."""
+        assert self._loading
+        found = await self._loading.run()
+        if found is None:
+            return None
+        self.worker = worker = await self._spawn(*found)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(worker.run)
             await self._effects.recorded(worker.pid, self.name, True)
@@ -285,26 +276,19 @@ class ModelProcess:
             await self._serve(worker)
             await self._end(worker)
         await self._effects.recorded(worker.pid, self.name, False)
-        death = worker.death()
-        return (Event.REFUSED if death.kind is FailureKind.LOAD_FAILED else Event.DIED), str(death)
+        return worker.death()
 
-    async def _memory(self) -> tuple[Path, Size]:
-        """The model's folder, and its memory once it was granted."""
+    async def _predecessors_gone(self) -> None:
         for process in self._predecessors:
             await process.gone()
         self._predecessors = ()
-        folder = await self._effects.prepare(self.spec.model, self._on_prepare)
-        self.size = size = await self._effects.size(self.spec, folder)
-        self._preparing = ("memory", None)
-        self._granted = anyio.Event()
-        self._announce()
-        await self._granted.wait()
-        self._preparing = ("loading", None)
-        return folder, size
 
-    def _on_prepare(self, phase: str, fraction: float | None) -> None:
-        self._preparing = (phase, fraction)
-        self._announce()
+    async def _spawn(self, folder: Path, size: Size) -> Worker:
+        try:
+            return await self._effects.spawn(self.spec, folder, size, self.name)
+        except OSError as error:
+            message = f"the model process could not be started: {error}"
+            raise ProcessFailedError(FailureKind.SPAWN_FAILED, message, hint=_SPAWN_HINT) from error
 
     async def _load(self, worker: Worker) -> None:
         deadline = anyio.current_time() + self.spec.load_timeout
@@ -314,7 +298,7 @@ class ModelProcess:
             self._announce()
         if worker.ready and not worker.gone.is_set() and not self._stop_wanted:
             self._idle_since = anyio.current_time()
-            self.load_s = worker.ready.load_s
+            self.load_s, self.context = worker.ready.load_s, _context(worker.ready, self.spec)
             self._step(Event.READY)
 
     async def _serve(self, worker: Worker) -> None:
@@ -352,6 +336,15 @@ class ModelProcess:
         await worker.gone.wait()
 
 
+def _context(ready: wire.Ready, spec: MlxSpec) -> int:
+    # A group does not count what its ranks' caches hold into its own.
+    return min(ready.context, spec.kv_tokens) if spec.hosts else ready.context
+
+
 def _stuck(kind: FailureKind, setting: str, seconds: float) -> ProcessFailedError:
     what = "it was still loading" if kind is FailureKind.LOAD_FAILED else "it had work and showed no progress"
     return ProcessFailedError(kind, f"the model process was killed: {what} after {seconds:g} s ({setting})")
+
+
+_STOPPED = ProcessFailedError(FailureKind.WORKER_DIED, "it was stopped")
+_SPAWN_HINT = "is routerd's own Python still there, and are processes, memory and open files left?"

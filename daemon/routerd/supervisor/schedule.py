@@ -55,11 +55,13 @@ class Waiter(Struct, frozen=True, kw_only=True):
 
 
 class Policy(Struct, frozen=True):
-    """``budget`` in bytes, None for no limit; the others in seconds."""
+    """``budget`` in bytes, None for no limit; ``max_wait`` and ``aging`` in seconds. ``pressed``: the machine is
+    short of memory, and nothing is loaded that nobody waits for."""
 
     budget: int | None
     max_wait: float = 15.0
     aging: float = 10.0
+    pressed: bool = False
 
 
 class Actions(Struct, frozen=True):
@@ -112,6 +114,16 @@ def schedule(slots: Sequence[Slot], waiters: Iterable[Waiter], policy: Policy, n
     )
 
 
+def relieve(slots: Sequence[Slot], waiters: Iterable[Waiter]) -> str | None:
+    """The model to unload next where the machine is short of memory: of those that nobody needs now and that are
+    not pinned, the cheapest to bring back. None where there is no such model, or one is ending already."""
+    wanted = {waiter.model for waiter in waiters}
+    if any(slot.residency is Residency.STOPPING for slot in slots):
+        return None
+    idle = [s for s in slots if s.residency is Residency.READY and not (s.in_flight or s.pinned or s.name in wanted)]
+    return min(idle, key=lambda s: (s.load_s * s.uses, s.idle_since)).name if idle else None
+
+
 class _Memory:
     """The second rule, as it goes through the loads."""
 
@@ -136,6 +148,8 @@ class _Memory:
 
     def distribute(self) -> None:
         asking = [s for s in self._slots.values() if s.need is not None and s.name not in self.abandon]
+        if self._policy.pressed:
+            asking = [s for s in asking if s.name in self._first]
         place = {name: number for number, name in enumerate(self._first)}
         for slot in sorted(asking, key=lambda s: place.get(s.name, len(place))):
             if not self._serve(slot, slot.need or 0):

@@ -4,38 +4,46 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from functools import partial
-from itertools import count
 from pathlib import Path
 
 import anyio
 import anyio.abc
+import anyio.lowlevel
 import structlog
 from anyio import to_thread
+from msgspec.structs import replace
 
-from routerd_client.chat import Priority
-from routerd_client.records import FailureKind, ModelStatus, Residency
+from routerd_client.chat import ChatRequest, Priority
+from routerd_client.records import FailureKind, MemoryStatus, ModelStatus, Residency
 
-from ..config.plan import needs_restart
 from ..config.schema import MemorySpec, MlxSpec
-from .child import Command, Worker, worker_command
+from ..config.units import format_size
+from .child import Worker
+from .command import Command, CounterCommand, counter_command, worker_command
+from .counters import COUNT_S, Counters
+from .effects import Effects, Find, Prepare
 from .errors import ProcessFailedError
-from .learned import LearnedFile
-from .leftovers import WorkerFile
+from .files import StateFiles
+from .fleet import Fleet
+from .gauge import Gauge
+from .learned import after_oom
 from .machine import Machine, this_machine
-from .process import Effects, ModelProcess, Prepare
-from .schedule import Actions, Policy, Waiter, order, schedule
+from .outlook import Outlooks
+from .process import ModelProcess
+from .queue import OnProgress, Queue, Ticket
+from .schedule import Actions, Policy, Waiter, order, relieve, schedule
 from .sizing import Size, size_of
-from .ticket import OnProgress, Ticket
 from .waiting import wait_any
 
 log = structlog.get_logger()
 
-DRAIN_S = 30.0
-"""How long the open requests of a removed or changed model may go on."""
 MEASURE_S = 5.0
-"""How often the memory of loaded processes is looked at."""
+"""How often the memory of the machine and of loaded processes is looked at."""
 MAX_PATIENCE = 30.0
+UNMEASURED_LOAD_S = 10.0
+"""What a load is expected to take that nobody has measured."""
+TURN_S = 5.0
+"""What an answer is expected to take."""
 
 Sizing = Callable[[MlxSpec, Path], Awaitable[Size]]
 
@@ -53,48 +61,52 @@ class Supervisor:
         state_dir: Path,
         prepare: Prepare,
         *,
+        find: Find | None = None,
         on_change: Callable[[ModelStatus], None] = lambda _status: None,
         command: Command = worker_command,
+        counter: CounterCommand = counter_command,
         sizing: Sizing | None = None,
         machine: Machine | None = None,
+        measure_s: float = MEASURE_S,
     ) -> None:
-        self._file = WorkerFile(state_dir / "workers.json")
-        self._learned_file = LearnedFile(state_dir / "learned.json")
+        self._files = StateFiles(state_dir)
         self._prepare = prepare
+        self._find = find or _nowhere
         self._on_change = on_change
         self._command = command
+        self._counter = counter
         self._sizing = sizing
-        self._machine = machine or this_machine()
+        self._gauge = Gauge(machine or this_machine())
+        self._measure_s = measure_s
         self._policy = Policy(budget=None)
-        self._processes: dict[str, ModelProcess] = {}
-        self._retiring: dict[str, ModelProcess] = {}
-        self._tickets: dict[int, Ticket] = {}
-        self._numbers = count(1)
+        self._queue = Queue()
         self._closing = False
-        self._one_writer = anyio.CapacityLimiter(1)
         self._look_wanted = anyio.Event()
         self._tasks: anyio.abc.TaskGroup
-        self._effects: Effects
+        self._fleet: Fleet
+        self._counters: Counters
+        self._outlooks: Outlooks
 
     def __repr__(self) -> str:
-        waiting = sum(1 for ticket in self._tickets.values() if ticket.open)
-        return f"<Supervisor {list(self._processes.values())} {len(self._retiring)} retiring {waiting} waiting>"
+        return f"<Supervisor {self._fleet} {len(self._queue)} waiting>"
 
     async def __aenter__(self) -> Supervisor:
-        for leftover in await to_thread.run_sync(self._file.reap):
-            log.warning("worker.reaped", backend=leftover.backend, pid=leftover.pid)
-        self._learned = await to_thread.run_sync(self._learned_file.read)
+        await self._files.open()
         self._tasks = await anyio.create_task_group().__aenter__()
-        self._effects = Effects(
-            tasks=self._tasks,
-            prepare=self._prepare,
-            size=self._sizing or self._size,
-            spawn=partial(Worker.spawn, command=self._command),
-            recorded=self._recorded,
-            wanted=lambda process: any(t.open and t.waiter.model == process.name for t in self._tickets.values()),
-            changed=self._want_look,
-            moved=lambda process: self._on_change(process.status(anyio.current_time())),
-            ended=self._learn,
+        self._counters = Counters(self._tasks, self._find, self._spawn_counter, self._files.record)
+        self._outlooks = Outlooks(self._tasks, self._find, self._files)
+        self._fleet = Fleet(
+            Effects(
+                tasks=self._tasks,
+                prepare=self._prepare,
+                size=self._sizing or self._size,
+                spawn=self._spawn,
+                recorded=self._files.record,
+                wanted=lambda process: bool(self._queue.waiting(process.name)),
+                changed=self._want_look,
+                moved=lambda process: self._on_change(process.status(anyio.current_time())),
+                ended=self._learn,
+            )
         )
         self._tasks.start_soon(self._watch)
         return self
@@ -110,35 +122,73 @@ class Supervisor:
         changed ones drain, those that are to be preloaded and were not before start. Returns at once; the
         work goes on."""
         memory = memory or MemorySpec()
-        budget = self._machine.budget() if memory.budget is None else memory.budget
-        self._policy = Policy(budget=budget, max_wait=memory.max_wait)
-        preloaded = {name for name, process in self._processes.items() if process.spec.preload}
-        for name in list(self._processes):
-            if name not in wanted or needs_restart(self._processes[name].spec, wanted[name]):
-                self._retire(self._processes.pop(name))
-            else:
-                self._processes[name].configure(wanted[name])
-        for name, spec in wanted.items():
-            if name not in self._processes:
-                before = [p for p in self._retiring.values() if p.name == name]
-                self._processes[name] = ModelProcess(name, spec, self._effects, predecessors=before)
-                preloaded.discard(name)
-            if spec.preload and name not in preloaded:
-                self._processes[name].start(kept=True)
+        budget = self._gauge.budget() if memory.budget is None else memory.budget
+        self._policy = replace(self._policy, budget=budget, max_wait=memory.max_wait)
+        self._fleet.reconcile(wanted)
+        for name in wanted:
+            self._outlooks.want(self._fleet[name])
         self._want_look()
 
     def statuses(self, now: float) -> list[ModelStatus]:
         """All processes, those that are still draining last."""
-        return [p.status(now) for p in (*self._processes.values(), *self._retiring.values())]
+        return [process.status(now) for process in self._fleet]
 
     def status(self, name: str) -> ModelStatus | None:
-        process = self._processes.get(name)
+        process = self._fleet.get(name)
         return process.status(anyio.current_time()) if process else None
+
+    def memory(self) -> MemoryStatus:
+        """What models may take, what they claim, and how short of memory the machine is."""
+        pressure = self._gauge.pressure
+        return MemoryStatus(
+            budget=self._policy.budget,
+            reserved=sum(slot.claim for slot in self._fleet.slots()),
+            pressure=pressure.level,
+            pressed=pressure.high,
+        )
 
     def refusal(self, name: str) -> ProcessFailedError | None:
         """Why a request for the model would fail at once; None where it would not."""
-        process = self._processes.get(name)
+        process = self._fleet.get(name)
         return process.unavailable if process else self._missing(name)
+
+    def busy(self, name: str) -> float:
+        """The model's requests, those that wait among them, per request it answers at a time; 0 for no such model."""
+        process = self._fleet.get(name)
+        return (process.in_flight + len(self._queue.waiting(name))) / process.spec.concurrency if process else 0.0
+
+    def wait(self, name: str) -> float:
+        """Seconds until the model could begin another answer: its load, where it is not loaded, as long as the last
+        one took, by an earlier daemon perhaps; and a turn for each full round of requests before it."""
+        process = self._fleet.get(name)
+        if process is None:
+            return 0.0
+        load = 0.0 if process.residency is Residency.READY else process.load_s or UNMEASURED_LOAD_S
+        return load + int(self.busy(name)) * TURN_S
+
+    def context(self, name: str) -> int | None:
+        """Tokens that a prompt and its answer may have together, also of a model that is not loaded; None where
+        nobody knows yet. Does not block."""
+        process = self._fleet.get(name)
+        if process is None:
+            return None
+        self._outlooks.want(process)
+        return process.context
+
+    async def count(self, name: str, chat: ChatRequest) -> int | None:
+        """The tokens of the chat's prompt by the model's tokenizer, loaded or not; None where nobody can say.
+
+        Waits `COUNT_S` at most, and no longer than the chat's deadline. Never loads or downloads a model.
+        """
+        process = self._fleet.get(name)
+        if process is None:
+            return None
+        worker, spec = process.worker, process.spec
+        with anyio.move_on_after(min(COUNT_S, chat.deadline_s or COUNT_S)):
+            if worker and worker.ready and not spec.hosts:  # a group of machines does not count
+                return await worker.count(chat)
+            return await self._counters.count(name, spec, chat)
+        return None
 
     @property
     def budget(self) -> int | None:
@@ -163,29 +213,28 @@ class Supervisor:
             assert process.worker
             yield process.worker
         finally:
-            del self._tickets[ticket.waiter.number]
+            self._queue.remove(ticket)
             if ticket.process:
                 ticket.process.release()
-            elif name in self._processes:
-                self._processes[name].nudge()
+            elif waited := self._fleet.get(name):
+                waited.nudge()
             self._want_look()
 
     def _enqueue(self, name: str, priority: Priority, *, patient: bool) -> Ticket:
-        process = self._processes.get(name)
+        process = self._fleet.get(name)
         if process is None:
             raise self._missing(name)
-        waiting = sum(1 for t in self._tickets.values() if t.open and t.waiter.model == name)
+        waiting = len(self._queue.waiting(name))
         if waiting >= process.spec.max_queue:
             raise ProcessFailedError(
                 FailureKind.OVERLOADED,
                 f"{waiting} requests wait for {name} already (max_queue)",
                 retry_after_s=min(MAX_PATIENCE, 1.0 + waiting / process.spec.concurrency),
             )
-        waiter = Waiter(number=next(self._numbers), model=name, priority=priority, arrived=anyio.current_time())
         if refusal := process.unavailable:
             # Its failure was told to those who waited for it; this one has not tried it.
             raise ProcessFailedError(FailureKind.OVERLOADED, str(refusal), retry_after_s=refusal.retry_after_s)
-        ticket = self._tickets[waiter.number] = Ticket(waiter, patient=patient)
+        ticket = self._queue.add(name, priority, patient=patient)
         self._look()
         return ticket
 
@@ -199,8 +248,8 @@ class Supervisor:
 
         Forced, those it answers and those who wait for it fail. An unknown name is ``KeyError``.
         """
-        process = self._processes[name]
-        waiting = [t for t in self._tickets.values() if t.open and t.waiter.model == name]
+        process = self._fleet[name]
+        waiting = self._queue.waiting(name)
         if (process.busy or waiting) and not force:
             return False
         for ticket in waiting:
@@ -211,35 +260,26 @@ class Supervisor:
 
     def pin(self, name: str, *, pinned: bool) -> None:
         """Keep the model loaded, against idleness and other loads, or no longer. An unknown name is ``KeyError``."""
-        self._processes[name].pinned = pinned
+        process = self._fleet[name]
+        process.pinned = pinned
         if pinned:
-            self._processes[name].start(kept=True)
+            process.start(kept=True)
         self._want_look()
 
     async def measure(self) -> None:
         """Refresh the memory figures of all ready workers, waiting at most a second for them."""
         with anyio.move_on_after(1.0):
             async with anyio.create_task_group() as tasks:
-                for process in self._processes.values():
+                for process in self._fleet:
                     tasks.start_soon(process.measure)
 
     async def drain(self, seconds: float) -> int:
         """Take nobody new, let open requests end for ``seconds``; returns how many were cut then."""
         self._closing = True
-        for process in self._processes.values():
-            self._retire(process, seconds)
-        self._processes.clear()
-        for ticket in self._tickets.values():
-            if ticket.open:
-                ticket.fail(_CLOSING)
-        cut = 0
-        with anyio.move_on_after(seconds):
-            for process in list(self._retiring.values()):
-                await process.idle()
-        for process in list(self._retiring.values()):
-            cut += process.in_flight
-            await process.gone()
-        return cut
+        self._fleet.retire(seconds)
+        for ticket in self._queue.waiting():
+            ticket.fail(_CLOSING)
+        return await self._fleet.gone(seconds)
 
     # Deciding and doing
 
@@ -252,30 +292,27 @@ class Supervisor:
         while True:
             self._look_wanted = anyio.Event()
             soonest = self._look()
-            due = measured + MEASURE_S if any(p.worker for p in self._processes.values()) else None
+            # Without models there is nothing to measure; but pressure must be seen to end.
+            measures = self._policy.pressed or any(process.worker for process in self._fleet)
+            due = measured + self._measure_s if measures else None
             times = [t for t in (soonest, due) if t is not None]
             await wait_any(self._look_wanted, until=min(times, default=None))
             if due and anyio.current_time() >= due:
                 measured = anyio.current_time()
-                await self._measure_peaks()
+                await self._round()
 
     def _look(self) -> float | None:
         """Decide what to do about all processes and waiters, and do it; returns when to look again."""
         self._start_wanted()
-        tickets = {t.waiter.number: t for t in self._tickets.values() if t.open}
-        slots = [p.slot(name) for name, p in (*self._processes.items(), *self._retiring.items())]
-        now = anyio.current_time()
-        waiters = [t.waiter for t in tickets.values()]
-        actions = schedule(slots, waiters, self._policy, now)
-        self._carry_out(actions, tickets)
-        self._tell(order((t.waiter for t in tickets.values() if t.open), now, self._policy), actions)
+        now, waiters = anyio.current_time(), self._queue.waiters()
+        actions = schedule(self._fleet.slots(), waiters, self._policy, now)
+        self._carry_out(actions)
+        self._tell(order(self._queue.waiters(), now, self._policy), actions)
         return actions.look_again
 
     def _start_wanted(self) -> None:
-        for ticket in self._tickets.values():
-            if not ticket.open:
-                continue
-            process = self._processes.get(ticket.waiter.model)
+        for ticket in self._queue.waiting():
+            process = self._fleet.get(ticket.waiter.model)
             if process is None:
                 ticket.fail(self._missing(ticket.waiter.model))
             elif failure := process.unavailable:
@@ -283,92 +320,88 @@ class Supervisor:
             else:
                 process.start()
 
-    def _carry_out(self, actions: Actions, tickets: dict[int, Ticket]) -> None:
+    def _carry_out(self, actions: Actions) -> None:
         for name, message in actions.refuse.items():
             log.warning("model.refused", backend=name, reason=message)
             refusal = ProcessFailedError(FailureKind.OVERLOADED, message, hint="unpin a model, or raise memory.budget")
-            for ticket in tickets.values():
-                if ticket.waiter.model == name:
-                    ticket.fail(refusal)
-            self._named(name).stop()
+            for ticket in self._queue.waiting(name):
+                ticket.fail(refusal)
+            self._fleet[name].stop()
         for name in (*actions.abandon, *actions.evict):
             log.info("model.gives_way", backend=name)
-            self._named(name).stop()
+            self._fleet[name].stop()
         for name in actions.grant:
-            self._named(name).grant()
+            self._fleet[name].grant()
         for number in actions.admit:
-            ticket = tickets[number]
-            process = self._processes[ticket.waiter.model]
+            ticket = self._queue[number]
+            process = self._fleet[ticket.waiter.model]
             process.admit()
             ticket.admit(process)
-
-    def _named(self, name: str) -> ModelProcess:
-        return self._processes.get(name) or self._retiring[name]
 
     def _tell(self, waiters: list[Waiter], actions: Actions) -> None:
         """Tell those who still wait what for; refuse those who do not want to."""
         places: dict[str, int] = {}
         for waiter in waiters:
-            process, ticket = self._processes.get(waiter.model), self._tickets[waiter.number]
+            process, ticket = self._fleet.get(waiter.model), self._queue[waiter.number]
             if process is None:
                 continue
             places[waiter.model] = places.get(waiter.model, 0) + 1
             loading = process.residency is Residency.LOADING
-            queued = not loading or (process.asking and waiter.model not in actions.grant and not actions.evict)
-            if queued and not ticket.patient:
-                ticket.fail(ProcessFailedError(FailureKind.OVERLOADED, f"{waiter.model} would have to wait for others"))
-            elif loading and not queued:
+            if loading and not (process.asking and waiter.model not in actions.grant and not actions.evict):
                 ticket.tell((*process.progress, None))
             else:
-                ticket.tell(("queued", None, places[waiter.model]))
-
-    def _retire(self, process: ModelProcess, drain_s: float = DRAIN_S) -> None:
-        self._retiring[f"{process.name} (old {next(self._numbers)})"] = process
-        process.drain()
-        self._tasks.start_soon(self._end, process, drain_s)
-
-    async def _end(self, process: ModelProcess, drain_s: float) -> None:
-        with anyio.move_on_after(drain_s):
-            await process.idle()
-        cut = process.in_flight
-        process.stop(ProcessFailedError(FailureKind.OVERLOADED, f"{process.name} was removed or changed by a reload"))
-        await process.gone()
-        self._retiring = {name: p for name, p in self._retiring.items() if p is not process}
-        log.info("model.retired", backend=process.name, cut=cut)
-        self._want_look()
+                ticket.queued(places[waiter.model])
 
     def _missing(self, name: str) -> ProcessFailedError:
         if self._closing:
             return _CLOSING
         return ProcessFailedError(FailureKind.NOT_FOUND, f"{name} was removed by a reload")
 
-    # Files and figures
+    # Processes, sizes and figures
+
+    async def _spawn(self, spec: MlxSpec, folder: Path, size: Size, name: str) -> Worker:
+        return await self._start(lambda fd: self._command(spec, folder, fd, size), name, size)
+
+    async def _spawn_counter(self, spec: MlxSpec, folder: Path, name: str) -> Worker:
+        return await self._start(lambda fd: self._counter(spec, folder, fd), name, Size(claim=0))
+
+    async def _start(self, command: Callable[[int], list[str]], name: str, size: Size) -> Worker:
+        return await Worker.spawn(command, name, size, oom_killed=self._gauge.oom_killed)
 
     async def _size(self, spec: MlxSpec, folder: Path) -> Size:
-        return await to_thread.run_sync(size_of, spec, folder, self._learned)
+        return await to_thread.run_sync(size_of, spec, folder, self._files.learned)
 
-    async def _measure_peaks(self) -> None:
-        for process in (*self._processes.values(), *self._retiring.values()):
-            if process.worker and not process.worker.gone.is_set():
-                found = await to_thread.run_sync(self._machine.process_memory, process.worker.pid)
-                process.peak = max(process.peak, found or 0)
+    async def _round(self) -> None:
+        """Measure the machine and all workers; short of memory, one idle model gives way."""
+        workers = [process.worker for process in self._fleet if process.worker and not process.worker.gone.is_set()]
+        found = await self._gauge.read([worker.pid for worker in workers])
+        for worker in workers:
+            worker.peak = max(worker.peak, found.get(worker.pid, 0))
+        pressure = self._gauge.pressure
+        if pressure.high != self._policy.pressed:
+            log.warning("memory.pressure" if pressure.high else "memory.relieved", percent=pressure.level)
+            self._policy = replace(self._policy, pressed=pressure.high)
+        if pressure.high and (name := relieve(self._fleet.slots(), self._queue.waiters())):
+            process = self._fleet[name]
+            claim = format_size(process.slot(name).claim)
+            log.warning("model.gives_way", backend=name, reason="memory pressure", percent=pressure.level, frees=claim)
+            process.stop()
 
     def _learn(self, process: ModelProcess) -> None:
-        size = process.size
-        if size and size.footprint and process.peak:
-            self._learned.record(size.key, size.footprint, peak=process.peak, load_s=process.load_s)
-            self._tasks.start_soon(self._write, partial(self._learned_file.write, self._learned.encode()))
+        worker, size = process.worker, process.size
+        if not (worker and size and size.footprint):
+            return
+        peak = worker.peak
+        if worker.oom_killed:
+            peak = after_oom(size.claim, peak, self._policy.budget)
+            log.warning("model.needs_more", backend=process.name, planned=size.claim, measured=worker.peak, next=peak)
+        if peak:
+            self._files.learned.record(size.key, size.footprint, peak=peak, load_s=process.load_s)
+            self._tasks.start_soon(self._files.write_learned)
 
-    async def _recorded(self, pid: int, name: str, alive: bool) -> None:
-        await self._write(partial(self._file.add, pid, name) if alive else partial(self._file.remove, pid))
 
-    async def _write(self, change: Callable[[], None]) -> None:
-        try:
-            with anyio.CancelScope(shield=True):
-                await to_thread.run_sync(change, limiter=self._one_writer)
-        except OSError as error:
-            # Both files are a second line of defence; the models themselves must go on.
-            log.warning("state.unwritable", path=str(self._file.path.parent), error=str(error))
+async def _nowhere(_reference: str) -> None:
+    await anyio.lowlevel.checkpoint()
 
 
 _UNLOADED = ProcessFailedError(FailureKind.OVERLOADED, "the model was unloaded while it was wanted")

@@ -1,4 +1,4 @@
-"""``python -m routerd.worker``: run a model on a socket of the daemon, or convert one.
+"""``python -m routerd.worker``: run a model on a socket of the daemon, count with its tokenizer, or convert one.
 
 Exit codes: 0 the daemon said so or is gone, 2 wrong arguments, 3 the model cannot be used.
 """
@@ -27,6 +27,12 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     serve.add_argument("--adapter", type=Path, help="a folder with a LoRA adapter in mlx-lm's format")
     serve.add_argument("--kv-pool", type=int, default=0, help="bytes all KV caches may take; 0 for no limit")
     serve.add_argument("--prompt-cache", type=int, default=PROMPT_CACHE, help="bytes of kept prompts; 0 for none")
+    serve.add_argument("--memory", type=int, default=0, help="bytes mlx may take in all; 0 for its own limit")
+    serve.add_argument("--buffers", type=int, default=0, help="bytes of freed buffers mlx may keep; 0 for 512 MiB")
+    count = modes.add_parser("count", help="count the tokens of prompts, with the tokenizer alone")
+    count.add_argument("--fd", type=int, required=True, help="its end of a socketpair")
+    count.add_argument("--parent", type=int, required=True, help="the daemon's process id")
+    count.add_argument("--model", type=Path, required=True, help="a folder in mlx-lm's format")
     convert = modes.add_parser("convert", help="make a model folder of a .gguf file")
     convert.add_argument("src", type=Path)
     convert.add_argument("dst", type=Path)
@@ -50,17 +56,22 @@ def main() -> None:
     arguments = parse()
     stay_local()
     # The modes are imported late: the watch on the parent must stand before anything slow begins.
+    if arguments.mode == "convert":
+        from .convert import run
+
+        run(arguments)
+        return
+    lifeline.ignore_keyboard()
+    lifeline.bind_to_parent(arguments.parent)
+    lifeline.volunteer_for_oom()
     if arguments.mode == "serve":
-        lifeline.ignore_keyboard()
-        lifeline.bind_to_parent(arguments.parent)
-        lifeline.volunteer_for_oom()
         from .serve import serve
 
         serve(arguments)
     else:
-        from .convert import run
+        from .count import count
 
-        run(arguments)
+        count(arguments)
 
 
 if __name__ == "__main__":

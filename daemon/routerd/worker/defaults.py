@@ -6,15 +6,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-DEFAULT_CONTEXT = 4096
+from ..models.size import context_of
 
 
 def context(config: dict[str, Any], tokenizer: Any) -> int:
     """Tokens of prompt and answer together."""
-    limit = config.get("max_position_embeddings") or config.get("text_config", {}).get("max_position_embeddings")
-    # transformers says 10**30 where a tokenizer names no limit
-    known = [int(n) for n in (limit, tokenizer.model_max_length) if n and n < 10**9]
-    return known[0] if known else DEFAULT_CONTEXT
+    return context_of(config, tokenizer.model_max_length)
 
 
 def sampling(folder: Path) -> dict[str, Any]:

@@ -13,10 +13,11 @@ from msgspec import Struct
 from routerd_client.chat import ChatRequest, FinishReason
 from routerd_client.records import FailureKind
 
-from ..wire import Cancel, Failed, Finished, FromWorker, Generate, Memory, Piece, Ping, Pong, Prefill
+from ..wire import Cancel, Count, Failed, Finished, FromWorker, Generate, Memory, Piece, Ping, Pong, Prefill
 from . import lm, prompt
 from .answer import Answer
 from .batch import Batch, Limits
+from .counting import Counting
 from .flight import Flight
 from .logprobs import token_logprob
 from .pipe import Inbox, Outbox, Undecodable
@@ -35,8 +36,8 @@ class Prepared(Struct, frozen=True):
 class Engine:
     """Answers the messages of an inbox until the process ends.
 
-    New requests, cancels and pings are taken between two steps. Prompts are templated and tokenized
-    on a thread of their own, so that a long one does not hold up the answers of others.
+    New requests, cancels and pings are taken between two steps. Prompts are templated, tokenized and
+    counted on a thread of their own, so that a long one does not hold up the answers of others.
     """
 
     def __init__(
@@ -51,7 +52,8 @@ class Engine:
         self._preparing: set[int] = set()
         self._waiting: list[Flight] = []  # oldest first
         self._out: list[FromWorker] = []
-        self._to_prepare: SimpleQueue[Generate] = SimpleQueue()
+        self._counting = Counting(model)
+        self._to_prepare: SimpleQueue[Generate | Count] = SimpleQueue()
 
     def warm_up(self) -> None:
         """Generate one token, and learn from it what admission needs. Raises what mlx raises."""
@@ -59,6 +61,11 @@ class Engine:
 
     def memory(self) -> Memory:
         return self._batch.memory()
+
+    @property
+    def longest(self) -> int:
+        """Tokens that a prompt and its answer may have together; known after `warm_up`."""
+        return min(self._model.context, self._batch.pool.longest)
 
     def run(self) -> None:
         """Serve for ever. Blocks without using the processor while there is nothing to do."""
@@ -83,6 +90,8 @@ class Engine:
             case Generate(id=id_):
                 self._preparing.add(id_)
                 self._to_prepare.put(message)
+            case Count():
+                self._to_prepare.put(message)
             case Prepared():
                 self._enqueue(message)
             case Cancel(id=id_):
@@ -97,6 +106,9 @@ class Engine:
     def _prepare_all(self) -> None:
         while True:
             request = self._to_prepare.get()
+            if isinstance(request, Count):
+                self._outbox.send(self._counting.answer(request))
+                continue
             self._inbox.put(Prepared(request.id, request.chat, self._prepare(request)))
 
     def _prepare(self, request: Generate) -> prompt.Prompt | RequestError:

@@ -89,8 +89,17 @@ def offered_tools(chat: ChatRequest) -> list[dict[str, Any]]:
     return [msgspec.to_builtins(tool) for tool in chat.tools if named in (None, tool.function.name)]
 
 
+def text(model: Model, chat: ChatRequest) -> str:
+    """The prompt's text, to be tokenized in `pieces`. Raises ``bad_request`` where the template refuses."""
+    return _text(model, chat, offered_tools(chat))
+
+
+def _text(model: Model, chat: ChatRequest, tools: list[dict[str, Any]]) -> str:
+    return _render(model, chat, tools) if model.has_chat_template else model.markers.cut(plain(chat.messages))
+
+
 def _tokenize(model: Model, chat: ChatRequest, tools: list[dict[str, Any]]) -> list[int]:
-    text = _render(model, chat, tools) if model.has_chat_template else model.markers.cut(plain(chat.messages))
+    text = _text(model, chat, tools)
     # No token is longer than the longest, so this many characters cannot fit: no need to count them exactly.
     if len(text) > model.context * model.longest_token:
         raise _overflow(f"the prompt has {len(text)} characters", model)

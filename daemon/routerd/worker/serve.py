@@ -50,12 +50,13 @@ def _load(arguments: Namespace, inbox: Inbox, outbox: Outbox) -> Engine:
         model = lm.load(
             arguments.model, lambda done: outbox.send(Loading(phase="weights", fraction=done)), arguments.adapter
         )
+        model.share = lm.Share(arguments.memory, arguments.buffers or lm.CACHE_LIMIT)
         model.context = min(model.context, arguments.context or model.context)
         engine = _warm_engine(model, arguments, inbox, outbox)
     except BrokenModelError:
         raise
     except Exception as exc:  # mlx_lm, transformers and mlx raise what they like at a model they cannot take
-        raise _explain(exc) from exc
+        raise explain(exc) from exc
     outbox.send(_ready(model, engine, time.monotonic() - started))
     return engine
 
@@ -82,7 +83,7 @@ def _ready(model: Model, engine: Engine, load_s: float) -> Ready:
     from .lm import versions
 
     return Ready(
-        context=model.context,
+        context=engine.longest,
         vocab=model.vocab,
         load_s=load_s,
         tools=model.tools,
@@ -92,7 +93,7 @@ def _ready(model: Model, engine: Engine, load_s: float) -> Ready:
     )
 
 
-def _explain(exc: Exception) -> BrokenModelError:
+def explain(exc: Exception) -> BrokenModelError:
     """``exc`` in words for whoever chose the model."""
     text = " ".join(str(exc).split())[:500] or type(exc).__name__
     if "not supported" in text:

@@ -1,0 +1,49 @@
+"""What the supervisor keeps on disk: which workers live, and what models turned out to need."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import anyio
+import structlog
+from anyio import to_thread
+
+from .learned import Learned, LearnedFile
+from .leftovers import WorkerFile
+
+log = structlog.get_logger()
+
+
+class StateFiles:
+    """The files of the state directory, read and written off the event loop, one change at a time.
+
+    Both are a second line of defence: where they cannot be written that is logged, and nothing else.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.learned = Learned()
+        self._folder = folder
+        self._workers = WorkerFile(folder / "workers.json")
+        self._learned_file = LearnedFile(folder / "learned.json")
+        self._one_writer = anyio.CapacityLimiter(1)
+
+    async def open(self) -> None:
+        """Read what there is, and kill the workers that an earlier daemon left behind."""
+        for leftover in await to_thread.run_sync(self._workers.reap):
+            log.warning("worker.reaped", backend=leftover.backend, pid=leftover.pid)
+        self.learned = await to_thread.run_sync(self._learned_file.read)
+
+    async def record(self, pid: int, name: str, alive: bool) -> None:
+        await self._write(partial(self._workers.add, pid, name) if alive else partial(self._workers.remove, pid))
+
+    async def write_learned(self) -> None:
+        await self._write(partial(self._learned_file.write, self.learned.encode()))
+
+    async def _write(self, change: Callable[[], None]) -> None:
+        try:
+            with anyio.CancelScope(shield=True):
+                await to_thread.run_sync(change, limiter=self._one_writer)
+        except OSError as error:
+            log.warning("state.unwritable", path=str(self._folder), error=str(error))
