@@ -1,0 +1,1 @@
+"""Judges of an answer, or of its beginning. Pure: no I/O, no clock."""

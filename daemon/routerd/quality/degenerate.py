@@ -1,0 +1,106 @@
+"""Whether an answer is worth nothing, though nobody refused: empty, looping, not the JSON that was asked for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from routerd_client.chat import FinishReason, ResponseFormat, Tool, ToolCall
+from routerd_client.records import FailureKind
+
+from .loops import loop
+from .schema import violation
+
+
+class Ask(Struct, frozen=True, kw_only=True):
+    """What an answer is measured by. The defaults never find fault with a legitimate answer, however short.
+
+    ``prompt``: the newest user message. ``min_chars``: an answer shorter than this is none; 0 lets "Yes." pass.
+    ``complete``: an answer that was cut by the token limit is none.
+    """
+
+    prompt: str = ""
+    response_format: ResponseFormat | None = None
+    tools: Sequence[Tool] = ()
+    min_chars: int = 0
+    complete: bool = False
+
+
+NOTHING_ASKED = Ask()
+
+
+class Finding(Struct, frozen=True):
+    """Why an answer counts as failed. ``message`` is for people; ``confidence`` is 1 except for refusals."""
+
+    kind: FailureKind
+    message: str
+    confidence: float = 1.0
+
+
+_TO_REPEAT = re.compile(r"\b(?:repeat|repeatedly|times|over and over|again and again)\b", re.IGNORECASE)
+
+
+def degenerate(
+    text: str,
+    *,
+    tool_calls: Sequence[ToolCall] = (),
+    finish_reason: FinishReason | None = None,
+    ask: Ask = NOTHING_ASKED,
+) -> Finding | None:
+    """The first thing that makes a whole answer worthless, or None. Bounded time on any text."""
+    cut = finish_reason is FinishReason.LENGTH
+    if tool_calls:
+        wrong = next(filter(None, (broken(call, ask.tools) for call in tool_calls)), "")
+        return _degenerate(wrong) if wrong else None
+    said = text.strip()
+    if not said:
+        why = "it reached its token limit before the first word" if cut else "it has no text and calls no tool"
+        return Finding(FailureKind.EMPTY, f"the answer is empty: {why}")
+    if len(said) < ask.min_chars:
+        return _degenerate(f"the answer has {len(said)} characters, and at least {ask.min_chars} are asked for")
+    if wrong := _format(said, ask.response_format, cut=cut):
+        return _degenerate(wrong)
+    if not (ask.prompt and _TO_REPEAT.search(ask.prompt)) and (unit := loop(text)):
+        return _degenerate(f"the answer goes round in circles: {unit!r} again and again")
+    if cut and ask.complete:
+        return _degenerate("the answer was cut by the token limit, and the route asks for whole answers")
+    return None
+
+
+def broken(call: ToolCall, tools: Sequence[Tool]) -> str:
+    """What is wrong with a tool call, in words; ``""`` for nothing. Without ``tools`` any name will do."""
+    name = call.function.name
+    spec = next((tool.function for tool in tools if tool.function.name == name), None)
+    if tools and spec is None:
+        return f"the answer calls a tool that is not there: {name or 'without a name'}"
+    try:
+        arguments = msgspec.json.decode(call.function.arguments or "{}")
+    except (msgspec.DecodeError, RecursionError) as error:
+        return f"the arguments of its call of {name} are no JSON: {error}"
+    if not isinstance(arguments, dict):
+        return f"the arguments of its call of {name} are no JSON object"
+    wrong = violation(arguments, spec.parameters) if spec and spec.parameters else ""
+    return f"the arguments of its call of {name} do not fit: {wrong}" if wrong else ""
+
+
+def _format(said: str, wanted: ResponseFormat | None, *, cut: bool) -> str:
+    if wanted is None or wanted.type == "text":
+        return ""
+    try:
+        value: Any = msgspec.json.decode(said)
+    except (msgspec.DecodeError, RecursionError) as error:
+        why = "it was cut by the token limit" if cut else str(error)
+        return f"the answer is no JSON, which was asked for: {why}"
+    if wanted.type == "json_object":
+        return "" if isinstance(value, dict) else "the answer is JSON, but no object, which was asked for"
+    schema = (wanted.json_schema or {}).get("schema")
+    wrong = violation(value, schema) if isinstance(schema, dict) else ""
+    return f"the answer does not fit the JSON schema: {wrong}" if wrong else ""
+
+
+def _degenerate(message: str) -> Finding:
+    return Finding(FailureKind.DEGENERATE, message)

@@ -1,0 +1,54 @@
+"""Whether a text goes round in circles. Looks at its end alone, so its length costs nothing."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+TAIL = 3000
+"""Characters looked at: a model that loops does so to the end."""
+_LEAST = 600
+"""Characters that a loop fills, at least."""
+_TIMES = 8
+"""How often the same comes again, at least."""
+_GRAM = 6
+_LEAST_WORDS = 240
+_DISTINCT = 0.2
+
+
+def loop(text: str) -> str:
+    """What ``text`` repeats at its end, at most 60 characters of it; ``""`` where it does not loop.
+
+    A loop is the same characters over and over, or nearly the same words; rules of dashes, columns of figures
+    and the like are none.
+    """
+    if len(text) < _LEAST:
+        return ""
+    tail = text[-TAIL:].rstrip()
+    unit = _period(tail) or _stuck(tail)
+    return " ".join(unit.split())[:60] if sum(map(str.isalpha, set(unit))) >= 3 else ""
+
+
+def _period(tail: str) -> str:
+    """The shortest string that, repeated, makes up the end of ``tail``."""
+    backwards = tail[::-1]
+    borders = [0] * len(backwards)  # of Knuth, Morris and Pratt: linear, whatever the text
+    length = 0
+    for index in range(1, len(backwards)):
+        while length and backwards[index] != backwards[length]:
+            length = borders[length - 1]
+        if backwards[index] == backwards[length]:
+            length += 1
+        borders[index] = length
+        period = index + 1 - length
+        if index + 1 >= _LEAST and index + 1 >= _TIMES * period:
+            return tail[-period:]
+    return ""
+
+
+def _stuck(tail: str) -> str:
+    """The commonest run of words, where nearly all runs of words come again."""
+    words = tail.split()
+    if len(words) < _LEAST_WORDS:
+        return ""
+    grams = [tuple(words[at : at + _GRAM]) for at in range(len(words) - _GRAM + 1)]
+    return " ".join(Counter(grams).most_common(1)[0][0]) if len(set(grams)) < _DISTINCT * len(grams) else ""
