@@ -10,6 +10,9 @@ from msgspec import Struct
 from routerd_client.chat import ChatRequest, FinishReason, TokenLogprob, ToolCall, Usage
 from routerd_client.records import FailureKind
 
+from ..routing.terms import Terms
+from ..routing.view import Limits
+
 
 class Waiting(Struct, frozen=True):
     """The answer has not begun. ``phase`` is one of `Progress`'s; ``fraction`` is 0..1 where known."""
@@ -29,11 +32,15 @@ class Piece(Struct, frozen=True):
 
 
 class End(Struct, frozen=True):
-    """The answer is whole. ``decode_s`` is the time from its first token to its last, None where unknown."""
+    """The answer is whole. ``decode_s`` is the time from its first token to its last, None where unknown.
+
+    ``refusal`` is what an API said where it marked the answer as a refusal itself; ``""`` where it did not.
+    """
 
     finish_reason: FinishReason
     usage: Usage
     decode_s: float | None = None
+    refusal: str = ""
 
 
 Emit = Callable[[Waiting | Piece], Awaitable[None]]
@@ -81,7 +88,23 @@ class Backend(Protocol):
         """Why it would fail at once, without being asked; None where it would not. Does not block."""
         ...
 
-    async def answer(self, chat: ChatRequest, emit: Emit) -> End:
+    def limits(self) -> Limits:
+        """What it can do, as far as is known now. Does not block."""
+        ...
+
+    def busy(self) -> float:
+        """Its requests in flight and waiting, per request it can serve at a time. Does not block."""
+        ...
+
+    def wait(self) -> float:
+        """Seconds until it could begin another answer, as far as one can tell. Does not block."""
+        ...
+
+    async def count(self, chat: ChatRequest) -> int | None:
+        """The tokens of ``chat``'s prompt by its own tokenizer; None where it cannot say. Never raises."""
+        ...
+
+    async def answer(self, chat: ChatRequest, emit: Emit, terms: Terms) -> End:
         """Answer ``chat``: emits any number of `Waiting`, then of `Piece`, and returns at the answer's end.
 
         Raises `BackendError`. Cancelling it stops the work at the backend.

@@ -9,6 +9,8 @@ from routerd_client.records import FailureKind, Residency
 
 from .. import wire
 from ..config.schema import MlxSpec
+from ..routing.terms import Terms
+from ..routing.view import Limits
 from ..supervisor.errors import ProcessFailedError
 from ..supervisor.stream import Stream
 from ..supervisor.supervisor import Supervisor
@@ -25,6 +27,7 @@ class MlxBackend:
         self.model = spec.model
         self.identity = f"{name}|mlx|{spec.model}"
         self._max_tokens = spec.max_tokens
+        self._context = spec.context
         self._supervisor = supervisor
 
     def __repr__(self) -> str:
@@ -40,7 +43,19 @@ class MlxBackend:
         refusal = self._supervisor.refusal(self.name)
         return _failed(refusal) if refusal else None
 
-    async def answer(self, chat: ChatRequest, emit: Emit) -> End:
+    def limits(self) -> Limits:
+        return Limits(context=self._supervisor.context(self.name) or self._context, vision=False)
+
+    def busy(self) -> float:
+        return self._supervisor.busy(self.name)
+
+    def wait(self) -> float:
+        return self._supervisor.wait(self.name)
+
+    async def count(self, chat: ChatRequest) -> int | None:
+        return await self._supervisor.count(self.name, chat)
+
+    async def answer(self, chat: ChatRequest, emit: Emit, terms: Terms) -> End:  # noqa: ARG002 - no API is asked
         if chat.max_tokens is None:
             chat = replace(chat, max_tokens=self._max_tokens)
 
