@@ -30,8 +30,12 @@ from .protocol import (
     Request,
     Route,
     RouteResult,
+    Routes,
+    RoutesResult,
     Status,
     StatusResult,
+    Use,
+    Used,
     Watch,
 )
 from .records import Decision
@@ -108,6 +112,15 @@ class AsyncClient:
     async def check(self, text: str | None = None, *, file: str = "routes.yaml") -> CheckResult:
         """See `Client.check`."""
         return await self._call(Check(id=0, text=text, file=file), CheckResult)
+
+    async def use(self, session: str, model: str = "") -> None:
+        """Have the requests of ``session`` that name no model go to ``model``; ``""`` ends that. Raises
+        `RequestFailedError` where there is no such model."""
+        await self._call(Use(id=0, session=session, model=model), Used)
+
+    async def routes(self) -> RoutesResult:
+        """The routes in force, and how often each was taken."""
+        return await self._call(Routes(id=0), RoutesResult)
 
     async def models(
         self,

@@ -28,8 +28,12 @@ from .protocol import (
     Request,
     Route,
     RouteResult,
+    Routes,
+    RoutesResult,
     Status,
     StatusResult,
+    Use,
+    Used,
     Watch,
 )
 from .records import Decision
@@ -112,6 +116,15 @@ class Client:
     def check(self, text: str | None = None, *, file: str = "routes.yaml") -> CheckResult:
         """Have the daemon validate ``text``, or its own file, without using it."""
         return self._call(Check(id=0, text=text, file=file), CheckResult)
+
+    def use(self, session: str, model: str = "") -> None:
+        """Have the requests of ``session`` that name no model go to ``model``; ``""`` ends that. Raises
+        `RequestFailedError` where there is no such model."""
+        self._call(Use(id=0, session=session, model=model), Used)
+
+    def routes(self) -> RoutesResult:
+        """The routes in force, and how often each was taken."""
+        return self._call(Routes(id=0), RoutesResult)
 
     def models(
         self,

@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from ._open_enum import OpenEnum
 from .chat import ChatRequest, FinishReason, Message, TokenLogprob, ToolCall, Usage
-from .records import Attempt, BackendStatus, ConfigError, Decision, ModelStatus, Plan
+from .records import Attempt, BackendStatus, ConfigError, Decision, FailureKind, MemoryStatus, ModelStatus, Plan, RouteStatus
 
 PROTOCOL = 1
 
@@ -122,6 +122,20 @@ class Models(Struct, frozen=True, kw_only=True, tag="models"):
     force: bool = False
 
 
+class Use(Struct, frozen=True, kw_only=True, tag="use"):
+    """Have the requests of ``session`` that name no model go to ``model``; ``""`` ends that. Answered by `Used`."""
+
+    id: int
+    session: str
+    model: str = ""
+
+
+class Routes(Struct, frozen=True, kw_only=True, tag="routes"):
+    """The routes in force, and how often each was taken. Answered by `RoutesResult`."""
+
+    id: int
+
+
 class Watch(Struct, frozen=True, kw_only=True, tag="watch"):
     """Subscribe to `Notice` events until a `Cancel`; ends with `Error` code ``cancelled``.
 
@@ -134,7 +148,7 @@ class Watch(Struct, frozen=True, kw_only=True, tag="watch"):
     topics: list[str] = []
 
 
-Request = Hello | Chat | Route | Cancel | Status | Reload | Check | Models | Watch
+Request = Hello | Chat | Route | Cancel | Status | Reload | Check | Models | Use | Routes | Watch
 
 
 # Events
@@ -204,7 +218,8 @@ class Retracted(_WithoutText, frozen=True, kw_only=True, tag="retracted", omit_d
 class Done(Struct, frozen=True, kw_only=True, tag="done", omit_defaults=True):
     """The answer is whole. ``message`` is the whole of it where the request was not streamed.
 
-    ``attempt`` is the one that answered; ``cost_microusd`` is in millionths of a dollar.
+    ``attempt`` is the one that answered; ``cost_microusd`` is in millionths of a dollar. ``flaw`` is what the
+    daemon found wrong with it, where it found anything: a refusal, say, that no route wants passed over.
     ``tokens_per_second`` counts decoding only; ``ttft_s`` runs from the request's arrival.
     """
 
@@ -223,6 +238,8 @@ class Done(Struct, frozen=True, kw_only=True, tag="done", omit_defaults=True):
     ttft_s: float | None = None
     tokens_per_second: float | None = None
     attempts: list[Attempt] = []
+    flaw: FailureKind | None = None
+    flaw_message: str = ""
 
     @property
     def text(self) -> str:
@@ -275,6 +292,7 @@ class StatusResult(Struct, frozen=True, kw_only=True, tag="status_result", omit_
     config_errors: list[ConfigError] = []
     last_reload: Plan | None = None
     connections: int = 0
+    memory: MemoryStatus | None = None
 
 
 class ReloadResult(Struct, frozen=True, kw_only=True, tag="reload_result", omit_defaults=True):
@@ -296,6 +314,20 @@ class CheckResult(Struct, frozen=True, kw_only=True, tag="check_result", omit_de
 class ModelsResult(Struct, frozen=True, kw_only=True, tag="models_result"):
     id: int
     models: list[ModelStatus]
+
+
+class Used(Struct, frozen=True, kw_only=True, tag="used"):
+    id: int
+
+
+class RoutesResult(Struct, frozen=True, kw_only=True, tag="routes_result", omit_defaults=True):
+    """``routes`` in the order they are asked. ``named`` counts the requests that named a model, ``default``
+    those that no route took, both since the daemon started."""
+
+    id: int
+    routes: list[RouteStatus]
+    named: int = 0
+    default: int = 0
 
 
 class Notice(Struct, frozen=True, kw_only=True, tag="notice", omit_defaults=True):
@@ -321,12 +353,25 @@ Event = (
     | ReloadResult
     | CheckResult
     | ModelsResult
+    | Used
+    | RoutesResult
     | Notice
 )
 
-Result = Welcome | RouteResult | StatusResult | ReloadResult | CheckResult | ModelsResult
+Result = Welcome | RouteResult | StatusResult | ReloadResult | CheckResult | ModelsResult | Used | RoutesResult
 
-TERMINAL = (Done, Error, Welcome, RouteResult, StatusResult, ReloadResult, CheckResult, ModelsResult)
+TERMINAL = (
+    Done,
+    Error,
+    Welcome,
+    RouteResult,
+    StatusResult,
+    ReloadResult,
+    CheckResult,
+    ModelsResult,
+    Used,
+    RoutesResult,
+)
 
 encoder = msgspec.msgpack.Encoder()
 json_encoder = msgspec.json.Encoder()

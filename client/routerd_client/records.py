@@ -72,17 +72,20 @@ class BreakerState(OpenEnum):
 
 
 class Candidate(Struct, frozen=True):
-    """A backend that may answer, and why it stands where it stands."""
+    """A backend that may answer, and why it stands where it stands. ``wait_s`` is how long it would let
+    the request wait before it begins, as far as one can tell."""
 
     backend: str
     reasons: list[str] = []
+    wait_s: float = 0.0
 
 
-class Skipped(Struct, frozen=True):
-    """A backend that may not answer now, and the reason."""
+class Skipped(Struct, frozen=True, omit_defaults=True):
+    """A backend that may not answer now, and the reason; ``failure`` is the one it would end in, where that is sure."""
 
     backend: str
     reason: str
+    failure: FailureKind | None = None
 
 
 class Decision(Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -96,7 +99,12 @@ class Decision(Struct, frozen=True, omit_defaults=True, kw_only=True):
     endpoint: str
     candidates: list[Candidate]
     skipped: list[Skipped] = []
+    named: str = ""
+    """Who named the endpoint: ``request``, ``session``, or ``""`` where routes or the default led to it."""
     overrides: dict[str, str] = {}
+    """What ``route`` set on the request."""
+    scores: dict[str, float] = {}
+    """Complexity of the newest ask, 0..10, by the classifiers that were asked."""
     trace: list[str] = []
     generation: int = 0
 
@@ -154,6 +162,30 @@ class ModelStatus(Struct, frozen=True, omit_defaults=True, kw_only=True):
     pinned: bool = False
     restarts: int = 0
     error: str = ""
+
+
+class MemoryStatus(Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """The memory of all models together, in bytes: what they may take (None: no limit) and what they claim.
+
+    ``pressure`` is the percent of the last ten seconds in which some process of the machine waited for memory,
+    None where the system does not tell; ``pressed``: models are unloaded for that.
+    """
+
+    budget: int | None = None
+    reserved: int = 0
+    pressure: float | None = None
+    pressed: bool = False
+
+
+class RouteStatus(Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """One route. ``hits`` are the chats it took since the daemon started, in all generations that had a route
+    of its name; ``never`` says why it can never match, where that is so."""
+
+    name: str
+    match: str
+    use: str
+    hits: int = 0
+    never: str = ""
 
 
 class ConfigError(Struct, frozen=True, omit_defaults=True):

@@ -107,9 +107,11 @@ PLAN = records.Plan("1 route changed", ["route 'night' changed"], ["small"], ["o
 DECISION = records.Decision(
     route="strangers",
     endpoint="primary",
-    candidates=[records.Candidate("small", ["first choice", "loaded"])],
+    named="session",
+    candidates=[records.Candidate("small", ["first choice", "loaded"], 2.5)],
     skipped=[records.Skipped("large", "breaker open for 3.0 s")],
     overrides={"max_tokens": "64"},
+    scores={"rules": 4.25},
     trace=["strangers: match"],
     generation=3,
 )
@@ -124,6 +126,8 @@ REQUESTS: list[Request] = [
     protocol.Check(id=7, text="version: 1", file="mine.yaml"),
     protocol.Models(id=8, action="unload", backend="small", force=True),
     protocol.Watch(id=9, topics=["status"]),
+    protocol.Use(id=10, session="s-1", model="large"),
+    protocol.Routes(id=11),
 ]
 
 EVENTS: list[Event] = [
@@ -186,6 +190,13 @@ EVENTS: list[Event] = [
     protocol.ReloadResult(id=6, generation=4, changed=True, plan=PLAN, errors=[WRONG]),
     protocol.CheckResult(id=7, errors=[WRONG], warnings=[WRONG]),
     protocol.ModelsResult(id=8, models=[MODEL]),
+    protocol.Used(id=10),
+    protocol.RoutesResult(
+        id=11,
+        routes=[records.RouteStatus(name="night", match="task=plan", use="large", hits=3, never="all takes it")],
+        named=2,
+        default=1,
+    ),
     protocol.Notice(id=9, topic="status", kind="model", data={"backend": "small"}, missed=2),
 ]
 

@@ -9,26 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import asdict
 
-from routerd.config.schema import BackendSpec, ConfigSpec, EndpointSpec, MlxSpec, OverrideSpec, RouteSpec
+from routerd.config.match import MatchSpec
+from routerd.config.schema import BackendSpec, ConfigSpec, MlxSpec, OverrideSpec, RouteSpec
+from routerd.config.strategy import EndpointSpec
 from routerd.routing.decide import UnknownModelError, decide
+from routerd.routing.features import Features
 from routerd.routing.match import compile_match
-from routerd.routing.overrides import lay_on, opinions
+from routerd.routing.overrides import compile_overrides
 from routerd.routing.table import Table, compile_table
 from routerd_client.chat import ChatRequest, Message, Priority, Sampling
 from routerd_client.records import Decision, Skipped
-
-
-class View:
-    """All backends are well but those it is told of."""
-
-    def __init__(self, blocked: dict[str, str] | None = None, notes: dict[str, str] | None = None) -> None:
-        self._blocked, self._notes = blocked or {}, notes or {}
-
-    def blocked(self, backend: str) -> str:
-        return self._blocked.get(backend, "")
-
-    def note(self, backend: str) -> str:
-        return self._notes.get(backend, "")
+from tests.support.view import FakeView
 
 
 def table(*routes: RouteSpec) -> Table:
@@ -46,16 +37,20 @@ def ask(model: str = "", **context: str) -> ChatRequest:
     return ChatRequest(messages=[Message("user", "hello")], model=model, context=context)
 
 
-def decided(routes: Table, chat: ChatRequest, view: View | None = None, *, trace: bool = False) -> Decision:
-    return decide(routes, chat, view or View(), generation=7, trace=trace)[0]
+def decided(routes: Table, chat: ChatRequest, view: FakeView | None = None, *, trace: bool = False) -> Decision:
+    return decide(routes, Features(chat), view or FakeView(), generation=7, trace=trace).decision
+
+
+def features(context: dict[str, str]) -> Features:
+    return Features(ChatRequest(messages=[], context=context))
 
 
 def names(decision: Decision) -> list[str]:
     return [candidate.backend for candidate in decision.candidates]
 
 
-STRANGERS = RouteSpec(match={"source_kind": "stranger"}, use="small", name="strangers")
-PLANS = RouteSpec(match={"task": ("plan", "design")}, use="large")
+STRANGERS = RouteSpec(match=MatchSpec(context={"source_kind": "stranger"}), use="small", name="strangers")
+PLANS = RouteSpec(match=MatchSpec(context={"task": ("plan", "design")}), use="large")
 
 
 def test_a_named_model_beats_the_routes() -> None:
@@ -95,7 +90,7 @@ def test_an_unknown_model_is_told_with_the_nearest_name() -> None:
 
 
 def test_the_first_match_wins() -> None:
-    both = table(STRANGERS, RouteSpec(match={"source_kind": "stranger"}, use="large"))
+    both = table(STRANGERS, RouteSpec(match=MatchSpec(context={"source_kind": "stranger"}), use="large"))
     assert decided(both, ask(source_kind="stranger")).endpoint == "small"
 
 
@@ -117,7 +112,7 @@ def test_a_route_without_a_name_is_known_by_its_place() -> None:
     ],
 )
 def test_each_key_must_be_there_with_one_of_its_values(match: Any, context: dict[str, str], matches: bool) -> None:
-    assert compile_match(RouteSpec(match=match, use="small"))(context) is matches
+    assert compile_match(MatchSpec(context=match))(features(context)) is matches
 
 
 words = st.sampled_from(["a", "b", "c", ""])
@@ -128,25 +123,27 @@ words = st.sampled_from(["a", "b", "c", ""])
     st.dictionaries(words, words, max_size=3),
 )
 def test_a_match_is_a_subset_of_the_context(match: dict[str, Any], context: dict[str, str]) -> None:
-    predicate = compile_match(RouteSpec(match=match, use="small"))
+    predicate = compile_match(MatchSpec(context=match))
     wanted = {key: (value,) if isinstance(value, str) else value for key, value in match.items()}
-    assert predicate(context) is all(key in context and context[key] in values for key, values in wanted.items())
-    assert predicate.explain(context)
+    assert predicate(features(context)) is all(
+        key in context and context[key] in values for key, values in wanted.items()
+    )
+    assert predicate.explain(features(context))
 
 
 def test_a_blocked_backend_is_skipped_with_its_reason() -> None:
-    decision = decided(table(), ask(), View(blocked={"small": "breaker open"}))
+    decision = decided(table(), ask(), FakeView(blocked={"small": "breaker open"}))
     assert names(decision) == ["large"]
     assert decision.skipped == [Skipped("small", "breaker open")]
 
 
 def test_where_all_are_blocked_nobody_is_a_candidate() -> None:
-    decision = decided(table(), ask(), View(blocked={"small": "a", "large": "b"}))
+    decision = decided(table(), ask(), FakeView(blocked={"small": "a", "large": "b"}))
     assert (names(decision), [s.reason for s in decision.skipped]) == ([], ["a", "b"])
 
 
 def test_a_candidate_says_why_it_stands_there() -> None:
-    decision = decided(table(), ask(), View(notes={"large": "loaded"}))
+    decision = decided(table(), ask(), FakeView(note={"large": "loaded"}))
     assert [c.reasons for c in decision.candidates] == [["first choice"], ["fallback 1", "loaded"]]
 
 
@@ -155,8 +152,11 @@ def test_a_trace_is_made_only_where_it_is_asked_for() -> None:
 
 
 def test_the_trace_tells_the_whole_way() -> None:
-    routes = table(STRANGERS, RouteSpec(match={"task": "plan"}, use="primary", name="p", set=OverrideSpec(top_k=0)))
-    assert decided(routes, ask(task="plan"), View(blocked={"small": "breaker open"}), trace=True).trace == [
+    routes = table(
+        STRANGERS,
+        RouteSpec(match=MatchSpec(context={"task": "plan"}), use="primary", name="p", set=OverrideSpec(top_k=0)),
+    )
+    assert decided(routes, ask(task="plan"), FakeView(blocked={"small": "breaker open"}), trace=True).trace == [
         "strangers: no match, the context has no source_kind",
         "p: match (task=plan) -> primary",
         "p sets top_k=0",
@@ -172,31 +172,32 @@ def test_the_trace_of_a_named_model_says_that_routes_were_not_asked() -> None:
 
 
 def test_a_routes_overrides_are_laid_on_and_told() -> None:
-    route = RouteSpec(match={"task": "plan"}, use="large", set=OverrideSpec(max_tokens=64, temperature=0.0))
-    decision, chat = decide(table(route), ask(task="plan"), View())
-    assert (chat.max_tokens, chat.sampling.temperature) == (64, 0.0)
-    assert decision.overrides == {"max_tokens": "64", "temperature": "0.0"}
+    route = RouteSpec(
+        match=MatchSpec(context={"task": "plan"}), use="large", set=OverrideSpec(max_tokens=64, temperature=0.0)
+    )
+    found = decide(table(route), Features(ask(task="plan")), FakeView())
+    assert (found.chat.max_tokens, found.chat.sampling.temperature) == (64, 0.0)
+    assert found.decision.overrides == {"max_tokens": "64", "temperature": "0.0"}
 
 
 def test_a_named_model_gets_no_routes_overrides() -> None:
-    route = RouteSpec(match={"task": "plan"}, use="large", set=OverrideSpec(max_tokens=64))
-    assert decide(table(route), ask("large", task="plan"), View())[1].max_tokens is None
+    route = RouteSpec(match=MatchSpec(context={"task": "plan"}), use="large", set=OverrideSpec(max_tokens=64))
+    assert decide(table(route), Features(ask("large", task="plan")), FakeView()).chat.max_tokens is None
 
 
 def test_nothing_empty_is_an_opinion_and_zero_and_false_are_values() -> None:
-    assert opinions(None) == {}
-    assert opinions(OverrideSpec(max_tokens=None, stop=())) == {}
-    assert opinions(OverrideSpec(temperature=0.0, top_k=0, seed=0, stream=False)) == {
-        "temperature": 0.0,
-        "top_k": 0,
-        "seed": 0,
-        "stream": False,
-    }
+    chat = ChatRequest(messages=[])
+    assert compile_overrides(None).lay_on(chat) is chat
+    assert compile_overrides(OverrideSpec(max_tokens=None, stop=())).lay_on(chat) is chat
+    found = compile_overrides(OverrideSpec(temperature=0.0, top_k=0, seed=0, stream=False))
+    assert found.said == {"temperature": "0.0", "top_k": "0", "seed": "0", "stream": "False"}
 
 
 def test_an_override_keeps_what_it_says_nothing_of() -> None:
     chat = ChatRequest(messages=[], sampling=Sampling(top_p=0.5, seed=3), max_tokens=9, stop=["x"])
-    changed = lay_on(chat, OverrideSpec(seed=0, deadline=2.5, stop=("y",), priority=Priority.BACKGROUND))
+    changed = compile_overrides(OverrideSpec(seed=0, deadline=2.5, stop=("y",), priority=Priority.BACKGROUND)).lay_on(
+        chat
+    )
     assert changed.sampling == Sampling(top_p=0.5, seed=0)
     assert (changed.max_tokens, changed.deadline_s, changed.stop) == (9, 2.5, ["y"])
     assert changed.priority is Priority.BACKGROUND
@@ -218,8 +219,8 @@ def test_every_opinion_arrives_and_nothing_else_changes(spec: OverrideSpec) -> N
         messages=[Message("user", "x")], sampling=Sampling(top_p=0.5), max_tokens=99, context={"a": "b"}
     )
     copy = asdict(before)
-    after = lay_on(before, spec)
-    expected = opinions(spec)
+    after = compile_overrides(spec).lay_on(before)
+    expected = {name: value for name, value in asdict(spec).items() if value not in (None, "", ())}
     found = asdict(after) | asdict(after.sampling)
     assert {name: found[name] if name != "stop" else tuple(found[name]) for name in expected} == expected
     assert asdict(before) == copy
@@ -229,5 +230,5 @@ def test_every_opinion_arrives_and_nothing_else_changes(spec: OverrideSpec) -> N
 
 def test_a_context_is_not_changed_by_deciding() -> None:
     chat = ask(source_kind="stranger")
-    decide(table(STRANGERS), chat, View())
+    decide(table(STRANGERS), Features(chat), FakeView())
     assert chat == ask(source_kind="stranger")

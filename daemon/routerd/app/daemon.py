@@ -9,18 +9,21 @@ import anyio
 import anyio.abc
 from anyio import to_thread
 
-from routerd_client.protocol import PROTOCOL, CheckResult, ReloadResult, StatusResult
-from routerd_client.records import BackendStatus
+from routerd_client.protocol import PROTOCOL, CheckResult, ReloadResult, RoutesResult, StatusResult
+from routerd_client.records import BackendStatus, RouteStatus
 
 from .. import __version__
-from ..config.load import ConfigFailedError, Loaded, load, read
+from ..backends.http import Http
+from ..config.load import ConfigFailedError
 from ..config.places import Places
+from ..config.shadow import shadowed
 from ..dispatch.dispatcher import Dispatcher
 from ..dispatch.generation import Generation
 from ..health.tracker import Tracker
 from ..server.listener import Listener
 from ..server.notices import Hub
 from ..supervisor.supervisor import Supervisor
+from .compiled import Compiled, compile_file, compile_text
 from .journal import Journal
 from .reload import Reloader
 
@@ -29,7 +32,7 @@ class Daemon:
     """One running daemon: the `Services` of its handlers. `serve.serve` makes and runs it."""
 
     def __init__(
-        self, places: Places, first: Loaded, supervisor: Supervisor, hub: Hub, tasks: anyio.abc.TaskGroup
+        self, places: Places, first: Compiled, supervisor: Supervisor, http: Http, hub: Hub, tasks: anyio.abc.TaskGroup
     ) -> None:
         self.places = places
         self.supervisor = supervisor
@@ -40,7 +43,7 @@ class Daemon:
         self._started = anyio.current_time()
         self._journal = Journal(self)
         self.dispatcher = Dispatcher(self._tracker, self._journal)
-        self._reloader = Reloader(places.config, first, supervisor, self._tracker, self._reloaded)
+        self._reloader = Reloader(places, first, self.dispatcher, supervisor, http, self._tracker, self._reloaded)
         self.listener = Listener(places.socket, self)
 
     def __repr__(self) -> str:
@@ -62,12 +65,12 @@ class Daemon:
     async def check(self, text: str | None, file: str) -> CheckResult:
         try:
             if text is None:
-                file = str(self.places.config)
-                text = await to_thread.run_sync(read, self.places.config)
-            loaded = await to_thread.run_sync(load, text, file)
+                compiled = await to_thread.run_sync(compile_file, self.places.config, self.places.state)
+            else:
+                compiled = await to_thread.run_sync(compile_text, text, file, self.places.state)
         except ConfigFailedError as error:
             return CheckResult(id=0, errors=error.errors)
-        return CheckResult(id=0, warnings=loaded.warnings)
+        return CheckResult(id=0, warnings=compiled.loaded.warnings)
 
     def status(self) -> StatusResult:
         generation, now = self.generation, anyio.current_time()
@@ -91,6 +94,26 @@ class Daemon:
             config_errors=self._reloader.errors,
             last_reload=self._reloader.last_plan,
             connections=self.listener.connections,
+            memory=self.supervisor.memory(),
+        )
+
+    def routes(self) -> RoutesResult:
+        never = dict(shadowed(self.generation.config.routes))
+        routes = self.generation.table.routes
+        return RoutesResult(
+            id=0,
+            routes=[
+                RouteStatus(
+                    name=route.name,
+                    match=str(route.predicate),
+                    use=route.use,
+                    hits=self._journal.hits[route.name],
+                    never=f"{routes[never[i]].name} takes all of it" if i in never else "",
+                )
+                for i, route in enumerate(routes)
+            ],
+            named=self._journal.named,
+            default=self._journal.hits[""],
         )
 
     def _backend(self, name: str, now: float) -> BackendStatus:

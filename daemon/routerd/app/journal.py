@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any, Protocol
 
 import structlog
@@ -29,6 +30,10 @@ class Journal:
     def __init__(self, source: _Source) -> None:
         self._source = source
         self.counts = {"open": 0, "ok": 0, "failed": 0, "cancelled": 0}
+        self.hits: Counter[str] = Counter()
+        """Chats that each route took, by its name; ``""`` are those that no route took."""
+        self.named = 0
+        """Chats that named a model."""
 
     def started(self, _call: Call) -> None:
         self.counts["open"] += 1
@@ -37,6 +42,9 @@ class Journal:
         how = "ok" if isinstance(terminal, Done) else "failed" if terminal else "cancelled"
         self.counts["open"] -= 1
         self.counts[how] += 1
+        if decision:
+            self.named += bool(decision.named)
+            self.hits[decision.route] += not decision.named
         facts = _facts(call, decision, terminal)
         texts = _texts(call, terminal) if self._source.generation.config.log.prompts else {}
         (log.warning if how == "failed" else log.info)(f"chat.{how}", **facts, **texts)

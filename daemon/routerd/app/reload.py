@@ -4,26 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import aclosing
-from functools import partial
 from pathlib import Path
 
 import anyio
 import anyio.abc
 import structlog
 from anyio import to_thread
+from msgspec.structs import replace
 
 from routerd_client.protocol import ReloadResult
 from routerd_client.records import ConfigError, Plan
 
 from ..backends.build import build
-from ..config.load import ConfigFailedError, Loaded, load, read
+from ..backends.http import Http
+from ..config.check_files import persona_files
+from ..config.load import ConfigFailedError
+from ..config.places import Places
 from ..config.plan import plan
 from ..config.watch import changes
+from ..dispatch.dispatcher import Dispatcher
 from ..dispatch.generation import Generation
 from ..health.tracker import Tracker
 from ..logs import set_level
-from ..routing.table import compile_table
 from ..supervisor.supervisor import Supervisor
+from .compiled import Compiled, compile_file
 
 log = structlog.get_logger()
 
@@ -39,17 +43,22 @@ class Reloader:
 
     def __init__(
         self,
-        path: Path,
-        first: Loaded,
+        places: Places,
+        first: Compiled,
+        dispatcher: Dispatcher,
         supervisor: Supervisor,
+        http: Http,
         tracker: Tracker,
         on_change: Callable[[ReloadResult], None],
     ) -> None:
-        self._path = path
+        self._places = places
+        self._dispatcher = dispatcher
         self._supervisor = supervisor
+        self._http = http
         self._tracker = tracker
         self._on_change = on_change
         self._lock = anyio.Lock()
+        self._entered = anyio.Event()
         self._queued: _Pending | None = None
         self.errors: list[ConfigError] = []
         """Those of the newest file, where it was refused."""
@@ -73,10 +82,21 @@ class Reloader:
         return pending.result
 
     async def watch(self, tasks: anyio.abc.TaskGroup) -> None:
-        """Reload whenever the file's content changes, until cancelled."""
-        async with aclosing(changes(self._path, last=self.generation.digest)) as digests:
+        """Reload whenever the content of the file, or of a persona it names, changes, until cancelled."""
+        async with anyio.create_task_group() as watching:
+            watching.start_soon(self._watch_one, self._places.config, tasks, self.generation.digest)
+            while True:
+                generation = self.generation
+                async with anyio.create_task_group() as personas:
+                    for path in persona_files(generation.config, self._places.config.parent).values():
+                        personas.start_soon(self._watch_one, path, tasks)
+                    await self._entered.wait()
+                    personas.cancel_scope.cancel()
+
+    async def _watch_one(self, path: Path, tasks: anyio.abc.TaskGroup, known: str | None = None) -> None:
+        async with aclosing(changes(path, last=known)) as digests:
             async for _ in digests:
-                await self.reload(tasks, "file changed")
+                await self.reload(tasks, f"{path.name} changed")
 
     async def _carry_out(self, pending: _Pending, reason: str) -> None:
         async with self._lock:
@@ -87,8 +107,7 @@ class Reloader:
     async def _once(self, reason: str) -> ReloadResult:
         number = self.generation.number
         try:
-            text = await to_thread.run_sync(read, self._path)
-            loaded = await to_thread.run_sync(load, text, str(self._path))
+            compiled = await to_thread.run_sync(compile_file, self._places.config, self._places.state)
         except ConfigFailedError as error:
             self.errors = error.errors
             log.warning("reload.refused", reason=reason, errors=[str(e) for e in error.errors])
@@ -96,34 +115,39 @@ class Reloader:
             self._on_change(result)
             return result
         self.errors = []
+        loaded = compiled.loaded
         if loaded.digest == self.generation.digest:
+            # What it names may be new: a persona, a classifier.
+            self.generation = replace(self.generation, table=compiled.table, personas=compiled.personas)
             return ReloadResult(id=0, generation=number)
         self.last_plan = plan(self.generation.config, loaded.config)
-        self.generation = self._enter(number + 1, loaded)
+        self.generation = self._enter(number + 1, compiled)
         log.info("reload.done", reason=reason, generation=self.generation.number, plan=self.last_plan.summary)
         result = ReloadResult(id=0, generation=self.generation.number, changed=True, plan=self.last_plan)
         self._on_change(result)
         return result
 
-    def _enter(self, number: int, loaded: Loaded) -> Generation:
-        """Make ``loaded`` what is true. Synchronous, so that no request sees half of it."""
+    def _enter(self, number: int, compiled: Compiled) -> Generation:
+        """Make ``compiled`` what is true. Synchronous, so that no request sees half of it."""
+        loaded = compiled.loaded
         config = loaded.config
         generation = Generation(
             number=number,
             digest=loaded.digest,
             config=config,
-            table=compile_table(config),
-            backends={name: build(name, spec, self._supervisor) for name, spec in config.backends.items()},
+            table=compiled.table,
+            personas=compiled.personas,
+            backends={name: build(name, spec, self._supervisor, self._http) for name, spec in config.backends.items()},
         )
         self._tracker.configure(generation.health_specs())
-        self._supervisor.reconcile({name: spec.mlx for name, spec in config.backends.items()}, config.memory)
+        models = {name: spec.mlx for name, spec in config.backends.items() if spec.mlx}
+        self._supervisor.reconcile(models, config.memory)
+        self._dispatcher.sessions.expires = config.sticky.expires
         set_level(config.log.level)
+        for note in compiled.notes:
+            log.warning("config.note", message=note)
+        self._entered.set()
+        self._entered = anyio.Event()
         for warning in loaded.warnings:
             log.warning("config.warning", message=str(warning))
         return generation
-
-
-async def first_load(path: Path) -> Loaded:
-    """The configuration the daemon starts with. Raises `ConfigFailedError`."""
-    text = await to_thread.run_sync(read, path)
-    return await to_thread.run_sync(partial(load, text, str(path)))

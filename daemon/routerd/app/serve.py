@@ -10,21 +10,23 @@ from pathlib import Path
 
 import anyio
 import structlog
+from anyio import to_thread
 
 from routerd_client.records import FailureKind, ModelStatus
 
+from ..backends.http import Http
 from ..config.places import Places
 from ..models.errors import ModelError
 from ..models.prepare import prepare as prepare_model
-from ..models.reference import ModelReference
+from ..models.reference import ModelReference, resolve
 from ..server.listener import claim, hold
 from ..server.notices import Hub
-from ..supervisor.child import Command, worker_command
+from ..supervisor.command import Command, CounterCommand, counter_command, worker_command
+from ..supervisor.effects import Find, Prepare
 from ..supervisor.errors import ProcessFailedError
-from ..supervisor.process import Prepare
 from ..supervisor.supervisor import Sizing, Supervisor
+from .compiled import compile_file
 from .daemon import Daemon
-from .reload import first_load
 
 log = structlog.get_logger()
 
@@ -37,29 +39,33 @@ async def running(
     places: Places,
     *,
     prepare: Prepare | None = None,
+    find: Find | None = None,
     command: Command = worker_command,
+    counter: CounterCommand = counter_command,
     sizing: Sizing | None = None,
     watch: bool = True,
 ) -> AsyncIterator[Daemon]:
     """A daemon that accepts connections and, with ``watch``, its file's changes, until the ``with`` ends.
 
-    ``prepare``, ``sizing`` and ``command`` say how models are made ready and measured, and workers
-    started, where it is not the usual way. Raises `ConfigFailedError`, `SocketTakenError` or ``OSError``
-    where it cannot start.
+    ``prepare``, ``find`` and ``sizing`` say how models are made ready, found and measured, ``command`` and
+    ``counter`` how processes are started, where it is not the usual way. Raises `ConfigFailedError`,
+    `SocketTakenError` or ``OSError`` where it cannot start.
     """
-    first = await first_load(places.config)
+    first = await to_thread.run_sync(compile_file, places.config, places.state)
     places.state.mkdir(mode=0o700, parents=True, exist_ok=True)
     hub = Hub()
     with claim(places.socket), hold(places.state):
         supervisor = Supervisor(
             places.state,
             prepare or partial(_prepare, places),
+            find=find or partial(_find, places),
             on_change=partial(_publish_model, hub),
             command=command,
+            counter=counter,
             sizing=sizing,
         )
-        async with supervisor, anyio.create_task_group() as tasks:
-            daemon = Daemon(places, first, supervisor, hub, tasks)
+        async with Http(places.config.parent) as http, supervisor, anyio.create_task_group() as tasks:
+            daemon = Daemon(places, first, supervisor, http, hub, tasks)
             await tasks.start(daemon.listener.run)
             if watch:
                 tasks.start_soon(daemon.watch_file)
@@ -106,6 +112,17 @@ async def _prepare(places: Places, reference: str, on_phase: Callable[[str, floa
         raise ProcessFailedError(FailureKind.LOAD_FAILED, str(error), hint=error.hint) from error
     except ValueError as error:
         raise ProcessFailedError(FailureKind.LOAD_FAILED, str(error)) from error
+
+
+async def _find(places: Places, reference: str) -> Path | None:
+    return await to_thread.run_sync(_folder, places, reference)
+
+
+def _folder(places: Places, reference: str) -> Path | None:
+    try:
+        return resolve(ModelReference.parse(reference, places.config.parent), places.cache)
+    except (ModelError, ValueError, OSError):
+        return None  # whoever loads it is told why
 
 
 def _publish_model(hub: Hub, status: ModelStatus) -> None:

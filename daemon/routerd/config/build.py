@@ -4,23 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
+from keyword import iskeyword
 from types import UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from msgspec import NODEFAULT, Struct
 from msgspec.structs import fields
 
+from .match import MatchSpec, Words
 from .report import Report
-from .scalars import INVALID, Word, choices, describe_scalar, read_scalar
-from .schema import OverrideSpec, RouteSpec
+from .scalars import INVALID, choices, describe_scalar, read_scalar
+from .schema import NOT_SUPPORTED, OverrideSpec
 from .yamltree import Node
 
 _SHOWN = 40
 _LISTED_KEYS = 8
 _OLD_BOOLS = {"on": True, "yes": True, "off": False, "no": False}  # YAML 1.1 took these for truth values
 
-# callers send context values as text, so `port: 8080` must mean "8080"
-_HINTS: dict[type, dict[str, Any]] = {RouteSpec: {"match": dict[str, Word | tuple[Word, ...]]}}
+# the field that takes the keys a struct does not know, and their type
+_OTHERS: dict[type, tuple[str, Any]] = {MatchSpec: ("context", Words)}
 
 
 def build(expected: Any, node: Node, path: str, report: Report) -> Any:
@@ -51,16 +53,26 @@ class _Container:
 def _build_struct(cls: type[Struct], node: Node, path: str, report: Report) -> Any:
     specs = _fields(cls)
     values: dict[str, Any] = {}
+    others: dict[str, Any] = {}
     for key, child in node.items():
-        if key not in specs:
+        if key not in specs and cls in _OTHERS:
+            others[key] = build(_OTHERS[cls][1], child, _join(path, key), report)
+        elif (cls, key) in NOT_SUPPORTED:
+            report.add(node.marks[key], _at(path, f"'{key}' is not supported"), NOT_SUPPORTED[cls, key])
+        elif key not in specs:
             _report_unknown(key, list(specs), node, path, report)
         elif not _no_opinion(cls, child, required=specs[key][1]):
             values[key] = build(specs[key][0], child, _join(path, key), report)
+    if others:
+        field = _OTHERS[cls][0]
+        values[field] = INVALID if INVALID in others.values() else {**values.get(field, {}), **others}
     for key, (_, required) in specs.items():
         if required and key not in node.marks:
             report.add(node, _at(path, f"the key '{key}' is missing"))
             values[key] = INVALID
-    return INVALID if INVALID in values.values() else cls(**values)
+    if INVALID in values.values():
+        return INVALID
+    return cls(**{f"{key}_" if iskeyword(key) else key: value for key, value in values.items()})
 
 
 def _no_opinion(cls: type[Struct], node: Node, *, required: bool) -> bool:
@@ -103,10 +115,13 @@ def _container(option: Any) -> _Container | None:
 
 @cache
 def _fields(cls: type[Struct]) -> dict[str, tuple[Any, bool]]:
-    """Each field's type, and whether the file must give it."""
-    hints = get_type_hints(cls, include_extras=True) | _HINTS.get(cls, {})
+    """Each key's type, and whether the file must give it. A key that is a word of Python has a field with ``_``."""
+    hints = get_type_hints(cls, include_extras=True)
     return {
-        field.name: (hints[field.name], field.default is NODEFAULT and field.default_factory is NODEFAULT)
+        field.name.removesuffix("_"): (
+            hints[field.name],
+            field.default is NODEFAULT and field.default_factory is NODEFAULT,
+        )
         for field in fields(cls)
     }
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 
+from .http import HTTP_KINDS
 from .report import Report
 from .units import parse_duration
 from .yamltree import Node, select
@@ -54,12 +55,24 @@ _OVERRIDES = {
     "min_p": _SHARE,
     "repetition_penalty": _POSITIVE,
     "deadline": _POSITIVE,
+    "first_token": _POSITIVE,
+    "stall": _POSITIVE,
+    "total": _POSITIVE,
+    "max_hops": _Limit(0),
 }
+_HTTP = {"max_tokens": _COUNT, "context": _COUNT, "concurrency": _COUNT}
+_TIMEOUTS = {"connect": _POSITIVE, "first_token": _POSITIVE, "stall": _POSITIVE, "total": _POSITIVE}
 _LIMITS: Mapping[tuple[str, ...], Mapping[str, _Limit]] = {
     ("health",): _HEALTH,
     ("backends", "*", "health"): _HEALTH,
     ("backends", "*", "mlx"): _MLX,
+    **{("backends", "*", kind): _HTTP for kind in HTTP_KINDS},
+    **{("backends", "*", kind, "timeouts"): _TIMEOUTS for kind in HTTP_KINDS},
+    ("backends", "*"): {"quality": _SHARE},
+    ("backends", "*", "quota", "*"): {"tokens": _COUNT, "requests": _COUNT, "usd": _POSITIVE},
+    ("endpoints", "*"): {"max_hops": _Limit(0), "min_chars": _Limit(0)},
     ("routes", "*", "set"): _OVERRIDES,
+    ("sticky",): {"expires": _POSITIVE},
 }
 
 

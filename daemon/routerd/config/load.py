@@ -3,29 +3,41 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import stat
+from collections.abc import Mapping
 from pathlib import Path
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from routerd_client.records import ConfigError
 
 from .build import build
 from .check import check, warnings
+from .check_files import check_files, check_personas, place_files
+from .check_whole import check_whole
+from .compat import translate
 from .report import WHOLE_FILE, ConfigFailedError, Mark, Place, Report
 from .schema import ConfigSpec
+from .secrets import inline_secrets
 from .yamltree import Node, parse
 
-__all__ = ["MAX_BYTES", "ConfigFailedError", "Loaded", "digest", "load", "read", "read_bytes"]
+__all__ = ["MAX_BYTES", "ConfigFailedError", "Loaded", "digest", "load", "load_file", "read", "read_bytes"]
 
 MAX_BYTES = 4 * 1024 * 1024
 
 
 class Loaded(Struct, frozen=True):
-    """A configuration without mistakes. ``warnings`` are legal but surely not meant; ``digest`` is the text's."""
+    """A configuration without mistakes. ``warnings`` are legal but surely not meant; ``digest`` is the text's.
+
+    ``tree`` is what the file says in our own words, and ``origins``, by path in it, what that was made from
+    which the file says in another's, or leaves to the environment.
+    """
 
     config: ConfigSpec
     tree: Node
+    origins: dict[tuple[str, ...], str]
     warnings: list[ConfigError]
     digest: str
 
@@ -62,20 +74,45 @@ def read_bytes(path: Path) -> bytes:
         return file.read(MAX_BYTES + 1)
 
 
-def load(text: str, file: str) -> Loaded:
-    """The configuration that ``text`` describes; ``file`` is what messages call it. Pure computation.
+def load_file(path: Path) -> Loaded:
+    """The configuration in the file, with this process's environment. Blocks on the disk.
+
+    Warns where others may read a secret that stands in it. Raises ConfigFailedError as `read` and `load` do.
+    """
+    loaded = load(read(path), str(path), os.environ)
+    if not any(inline_secrets(loaded.config, loaded.tree)) or not (mode := _open_to_others(path)):
+        return loaded
+    report = Report(str(path))
+    what = f"a secret stands in this file, and others have rights to it (mode {mode:04o})"
+    report.add(WHOLE_FILE, what, f"chmod 600 {path}")
+    return replace(loaded, warnings=[*report.sorted(), *loaded.warnings])
+
+
+def load(text: str, file: str, environ: Mapping[str, str] | None = None) -> Loaded:
+    """The configuration that ``text`` describes; ``file`` is what messages call it, and its folder is where
+    relative folders count from. Asks the disk for the folders that it names, and for nothing else.
+    ``environ`` may give what the file leaves out, see `compat`.
 
     Raises ConfigFailedError with every mistake, in the order of the file; after a syntax error the
-    rest is not read, and only the syntax is judged.
+    rest is not read, and only the syntax is judged; the same goes for another system's block.
     """
-    report = Report(file)
+    report, base = Report(file), Path(file).parent
     tree = parse(text, report)
     if tree is None:
         raise ConfigFailedError(report.sorted())
+    translated = translate(tree, environ or {}, report, file)
+    if not translated.whole:
+        raise ConfigFailedError(report.sorted())
+    tree = translated.tree
     config = build(ConfigSpec, tree, "", report)
     check(tree, report)
+    check_files(tree, report, base)
+    check_personas(tree, report, base)
     report.raise_if_any()
-    return Loaded(config, tree, warnings(config, tree, file), digest(text.encode()))
+    check_whole(config, tree, report)
+    report.raise_if_any()
+    noted = sorted(translated.warnings + warnings(config, tree, file), key=lambda note: (note.line, note.column))
+    return Loaded(place_files(config, base), tree, translated.origins, noted, digest(text.encode()))
 
 
 def digest(data: bytes) -> str:
@@ -83,9 +120,18 @@ def digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
+def _open_to_others(path: Path) -> int:
+    """The file's mode where others than its owner have a right to it, else 0."""
+    try:
+        mode = stat.S_IMODE(path.stat().st_mode)
+    except OSError:  # gone since it was read
+        return 0
+    return mode if mode & 0o077 else 0
+
+
 def _explain(error: OSError) -> tuple[str, str]:
     if isinstance(error, FileNotFoundError | NotADirectoryError):
-        return "there is no such file", "write one, see docs/routes.md, or run: routerctl demo"
+        return "there is no such file", "write a first one with: routerctl init"
     if isinstance(error, IsADirectoryError):
         return "this is a directory", "name the file in it"
     if isinstance(error, PermissionError):

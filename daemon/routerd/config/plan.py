@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import asdict, replace
 
 from routerd_client.records import Plan
 
+from .match import texts
 from .schema import ConfigSpec, MlxSpec, RouteSpec
 
 # what a process is started with; the other fields are the daemon's own to apply
-_PROCESS_FIELDS = ("model", "context", "concurrency", "kv_tokens", "prompt_cache")
+_PROCESS_FIELDS = ("model", "adapter", "context", "concurrency", "kv_tokens", "prompt_cache", "hosts")
+_SETTINGS = ("default", "aliases", "persona", "sticky", "tests", "health", "memory", "log")
+_NO_OPINION: tuple[Any, ...] = (None, (), {}, "")
 _NOTHING = ConfigSpec(backends={}, default="")
 
 
@@ -48,7 +53,7 @@ def plan(old: ConfigSpec | None, new: ConfigSpec) -> Plan:
     routes = _diff("route", _labelled(before.routes), _labelled(new.routes))
     endpoints = _diff("endpoint", before.endpoints, new.endpoints)
     backends = _diff("backend", before.backends, new.backends)
-    restart = [name for name in backends.changed if needs_restart(before.backends[name].mlx, new.backends[name].mlx)]
+    restart = [name for name in backends.changed if _restarts(before.backends[name].mlx, new.backends[name].mlx)]
     load = [name for name in new.backends if _preloads(new, name) and not _preloads(before, name)]
     rest = _settings(before, new)
     changes = [*routes.lines(), *endpoints.lines(), *backends.lines(), *rest]
@@ -56,6 +61,10 @@ def plan(old: ConfigSpec | None, new: ConfigSpec) -> Plan:
     work = [f"{_counted(len(load), 'model')} to load", f"{len(restart)} restarted"]
     summary = ", ".join(counts + work) if changes else "nothing changed"
     return Plan(summary, changes, load, backends.removed, restart)
+
+
+def _restarts(old: MlxSpec | None, new: MlxSpec | None) -> bool:
+    return old is not None and new is not None and needs_restart(old, new)
 
 
 def _diff(kind: str, old: Mapping[str, Struct], new: Mapping[str, Struct]) -> _Diff:
@@ -81,15 +90,15 @@ def _labelled(routes: Iterable[RouteSpec]) -> dict[str, RouteSpec]:
 
 
 def _match_text(route: RouteSpec) -> str:
-    parts = []
-    for key, values in route.match.items():
-        parts.append(f"{key}={values if isinstance(values, str) else '|'.join(values)}")
+    parts = [f"{key}={'|'.join(texts(values))}" for key, values in route.match.context.items()]
+    rest = replace(route.match, context={})
+    parts += [f"{name.removesuffix('_')}={value}" for name, value in asdict(rest).items() if value not in _NO_OPINION]
     return " ".join(parts) or "any"
 
 
 def _settings(old: ConfigSpec, new: ConfigSpec) -> list[str]:
     """What changed beside the named things."""
-    fields = [field for field in ("default", "health", "memory", "log") if getattr(old, field) != getattr(new, field)]
+    fields = [field for field in _SETTINGS if getattr(old, field) != getattr(new, field)]
     return [*(["routes reordered"] if _moved(old, new) else []), *(f"{field} changed" for field in fields)]
 
 
@@ -99,7 +108,8 @@ def _moved(old: ConfigSpec, new: ConfigSpec) -> bool:
 
 
 def _preloads(config: ConfigSpec, name: str) -> bool:
-    return name in config.backends and config.backends[name].mlx.preload
+    backend = config.backends.get(name)
+    return bool(backend and backend.mlx and backend.mlx.preload)
 
 
 def _counted(count: int, noun: str) -> str:

@@ -6,6 +6,7 @@ import math
 from enum import Enum
 from typing import Annotated, Any, Final, Literal, get_args, get_origin
 
+from .types import SecretSpec
 from .units import parse_duration, parse_size
 from .yamltree import Node
 
@@ -14,14 +15,12 @@ INVALID: Final[Any] = type("Invalid", (), {"__repr__": lambda _: "INVALID"})()
 
 _MAX_INT = 2**63
 
-Word = Annotated[str, "word"]
-"""Text that may stand unquoted even where it looks like a number or a truth value: kept as written."""
-
 _NAMES = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
 _UNIT_NAMES = {
     "duration": "a number of seconds or a duration like 15m",
     "size": "a number of bytes or a size like 8GB",
     "word": "text",
+    "secret": "a secret, or where it is: env, file, keychain or command",
 }
 
 
@@ -52,7 +51,7 @@ def _annotated(unit: str, node: Node) -> Any:
             return parse_size(value) if not isinstance(value, float) else INVALID
     except (ValueError, OverflowError):
         return INVALID
-    return node.source
+    return SecretSpec(inline=node.source) if unit == "secret" else node.source
 
 
 def _members(option: type[Enum]) -> list[Enum]:

@@ -6,17 +6,16 @@ annotation says how its text is read: `Duration` (``15m`` -> seconds), `Size` (`
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
 from msgspec import Struct
 
 from routerd_client.chat import Priority
 
-Duration = Annotated[float, "duration"]
-"""Seconds. Written as a number of seconds or as ``500ms``, ``90s``, ``15m``, ``2h``, ``1d``, ``1h30m``."""
-
-Size = Annotated[int, "size"]
-"""Bytes. Written as a number of bytes or as ``512MB``, ``8GB`` (powers of 1000), ``8GiB`` (of 1024)."""
+from .http import HTTP_KINDS, HttpSpec
+from .match import MatchSpec
+from .strategy import EndpointSpec, EscalateOn
+from .types import Duration, Secret, Size, Word
 
 
 class MlxSpec(Struct, frozen=True, kw_only=True):
@@ -42,10 +41,20 @@ class MlxSpec(Struct, frozen=True, kw_only=True):
     """Requests that may wait for the model; further ones are refused."""
     pin: bool = False
     """Never unloaded: neither when idle nor for another model."""
+    adapter: str | None = None
+    """A folder with a fine-tuning of the model, as mlx-lm's training writes it."""
+    hosts: tuple[str, ...] = ()
+    """Machines that share the model, this one first; one that is named twice takes two parts."""
     load_timeout: Duration = 600.0
     """A load that takes longer is killed."""
     stall_timeout: Duration = 60.0
     """No token and no prefill step for this long while a request is in flight: the process is killed."""
+
+
+NOT_SUPPORTED: dict[tuple[type, str], str] = {
+    (MlxSpec, "draft_model"): "answers are decoded in batches, and mlx-lm has no speculative decoding there: remove it",
+}
+"""Keys that other programs know and this one does not, each with the reason."""
 
 
 class MemorySpec(Struct, frozen=True, kw_only=True):
@@ -71,23 +80,66 @@ class HealthSpec(Struct, frozen=True, kw_only=True):
     cooldown_max: Duration = 20.0
 
 
-class BackendSpec(Struct, frozen=True, kw_only=True):
-    """One place that can answer."""
+class QuotaSpec(Struct, frozen=True, kw_only=True):
+    """What may be used of a backend in a span of time; one of ``tokens``, ``requests`` and ``usd`` is given."""
 
-    mlx: MlxSpec
+    per: Literal["minute", "hour", "5h", "day", "week", "month"]
+    tokens: int | None = None
+    requests: int | None = None
+    usd: float | None = None
+    window: Literal["fixed", "rolling"] = "fixed"
+
+
+class BackendSpec(Struct, frozen=True, kw_only=True):
+    """One place that can answer: exactly one of ``mlx``, ``openai``, ``anthropic`` and ``responses``."""
+
+    mlx: MlxSpec | None = None
+    openai: HttpSpec | None = None
+    """Any API like OpenAI's chat/completions."""
+    anthropic: HttpSpec | None = None
+    """Any API like Anthropic's messages."""
+    responses: HttpSpec | None = None
+    """Any API like OpenAI's responses."""
     health: HealthSpec | None = None
     """Overrides the file's own ``health`` block as a whole."""
+    tags: tuple[str, ...] = ()
+    strengths: tuple[Word, ...] = ()
+    """Values of ``task`` for which it goes before others."""
+    billing: Literal["local", "prepaid", "metered"] | None = None
+    """``local`` costs nothing, ``prepaid`` is paid already, ``metered`` costs by the token."""
+    quota: tuple[QuotaSpec, ...] = ()
+    quality: float | None = None
+    """0..1, for ``quality_floor``; the share of its answers that were good where absent."""
+
+    @property
+    def http(self) -> HttpSpec | None:
+        return self.openai or self.anthropic or self.responses
+
+    @property
+    def kind(self) -> str:
+        """The key it is written under."""
+        return next(kind for kind in BACKEND_KINDS if getattr(self, kind))
+
+    @property
+    def local(self) -> bool:
+        """Whether nothing that is sent to it leaves the machine."""
+        return self.http is None or self.http.local
+
+    @property
+    def bills(self) -> Literal["local", "prepaid", "metered"]:
+        return self.billing or ("local" if self.local else "metered")
 
 
-class EndpointSpec(Struct, frozen=True, kw_only=True):
-    """A name callers ask for, standing for an ordered list of backends: the first that can, answers."""
-
-    fallback: tuple[str, ...]
+BACKEND_KINDS = ("mlx", *HTTP_KINDS)
 
 
 class OverrideSpec(Struct, frozen=True, kw_only=True):
     """What a route sets on requests it matches. Absent, null and ``""`` are no opinion; 0 and false are values."""
 
+    model: str = ""
+    """The name that is sent to a backend over HTTP, instead of its own."""
+    api_key: Secret | None = None
+    """For a backend over HTTP, instead of its own."""
     max_tokens: int | None = None
     temperature: float | None = None
     top_p: float | None = None
@@ -101,13 +153,27 @@ class OverrideSpec(Struct, frozen=True, kw_only=True):
     when_full: Literal["wait", "next", "refuse"] | None = None
     """Where a model is busy or has no memory: wait for it, go on to the next candidate, or fail."""
     stream: bool | None = None
+    stream_mode: Literal["live", "safe"] | None = None
+    """``live`` releases an answer as soon as its beginning looks well, ``safe`` only when it is whole."""
+    local_only: bool | None = None
+    persona: str = ""
+    """A file whose text goes before the conversation; ``none`` for none."""
+    first_token: Duration | None = None
+    """These three are the timeouts of a backend over HTTP."""
+    stall: Duration | None = None
+    total: Duration | None = None
+    escalate_on: tuple[EscalateOn, ...] = ()
+    max_hops: int | None = None
+    policy: Literal["burn", "frugal", "fixed"] | None = None
+    """For ``headroom``."""
 
 
 class RouteSpec(Struct, frozen=True, kw_only=True):
-    """First match wins. Every key of ``match`` must be in the caller's context with the value, or one of the values."""
+    """First match wins."""
 
-    match: dict[str, str | tuple[str, ...]]
+    match: MatchSpec
     use: str
+    """An endpoint, a backend, or ``tag:NAME``."""
     name: str = ""
     """For ``status`` and ``explain``; ``routes[N]`` where absent."""
     set: OverrideSpec | None = None
@@ -119,6 +185,26 @@ class LogSpec(Struct, frozen=True, kw_only=True):
     """Write prompt and answer text into the log. Off: texts never reach it."""
 
 
+class TestSpec(Struct, frozen=True, kw_only=True):
+    """A request, and who must come first for it. Run by ``check`` and before each reload."""
+
+    __test__ = False  # for pytest
+
+    expect: str
+    """The endpoint or the first backend."""
+    prompt: str = ""
+    context: dict[str, Word] = {}
+    model: str = ""
+    client: str = ""
+
+
+class StickySpec(Struct, frozen=True, kw_only=True):
+    """Sessions keep to the backend that answered them."""
+
+    expires: Duration = 3600.0
+    """After this long without a request."""
+
+
 class ConfigSpec(Struct, frozen=True, kw_only=True):
     """The whole of routes.yaml."""
 
@@ -128,6 +214,12 @@ class ConfigSpec(Struct, frozen=True, kw_only=True):
     version: Literal[1] = 1
     endpoints: dict[str, EndpointSpec] = {}
     routes: tuple[RouteSpec, ...] = ()
+    aliases: dict[str, str] = {}
+    """Model names (globs) that callers send, and the endpoint each means; ``routed`` sends them through the routes."""
+    persona: str = ""
+    """A file whose text goes before every conversation."""
+    sticky: StickySpec = StickySpec()
+    tests: tuple[TestSpec, ...] = ()
     health: HealthSpec = HealthSpec()
     memory: MemorySpec = MemorySpec()
     log: LogSpec = LogSpec()

@@ -5,19 +5,24 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 
+from msgspec.structs import replace
+
+from .match import MatchSpec, is_glob, texts
 from .schema import RouteSpec
 
 _Match = dict[str, frozenset[str]]
 _Pair = tuple[str, str]
+_ANY = MatchSpec()
 
 
 def shadowed(routes: Sequence[RouteSpec]) -> Iterator[tuple[int, int]]:
     """Each route that can never match, with the first earlier one that covers it, as indices.
 
-    Near linear in the number of routes: a route is looked up by its rarest key and value, so that a
-    thousand routes that share one key are not compared all with all.
+    Only routes that look at nothing but plain values of the context are taken to cover others; what else a
+    later one asks for makes it match less, never more. Near linear in the number of routes: a route is
+    looked up by its rarest key and value, so that a thousand routes that share one key are not compared all with all.
     """
-    matches = [_values(route) for route in routes]
+    matches = [_values(route.match) for route in routes]
     common = Counter(pair for match in matches for key in match for pair in _pairs(match, key))
     index: defaultdict[_Pair | None, list[int]] = defaultdict(list)
     for late, match in enumerate(matches):
@@ -25,12 +30,20 @@ def shadowed(routes: Sequence[RouteSpec]) -> Iterator[tuple[int, int]]:
         if found:
             yield late, min(found)
             continue
+        if not _plain(routes[late].match):
+            continue
         for entry in _entries(match, common):
             index[entry].append(late)
 
 
-def _values(route: RouteSpec) -> _Match:
-    return {key: frozenset((values,) if isinstance(values, str) else values) for key, values in route.match.items()}
+def _values(match: MatchSpec) -> _Match:
+    """The keys of the context that ``match`` wants, with their values, where those are no globs."""
+    values = {key: frozenset(texts(wanted)) for key, wanted in match.context.items()}
+    return {key: wanted for key, wanted in values.items() if not any(map(is_glob, wanted))}
+
+
+def _plain(match: MatchSpec) -> bool:
+    return replace(match, context={}) == _ANY and len(_values(match)) == len(match.context)
 
 
 def _pairs(match: _Match, key: str) -> list[_Pair]:

@@ -11,11 +11,18 @@ from .. import __version__
 # A command's module is imported when the command is used: most need little, and are run often.
 COMMANDS = {
     "ask": "Ask a question and stream the answer.",
+    "calibrate": "Fit a classifier to your own outcomes.",
     "check": "Validate a routes.yaml.",
+    "config": "Show the configuration in force: defaults filled in, and where each value is from.",
     "demo": "See it all work once: model, daemon, answer, reload.",
     "explain": "Say which backend would answer, and why; nothing is generated.",
+    "init": "Write a first routes.yaml.",
+    "judge": "Say which answers are refusals.",
     "models": "Show, load and unload model processes.",
     "reload": "Have the daemon read routes.yaml again.",
+    "score": "Score prompts: how much each needs the strong model.",
+    "replay": "Decide recorded requests again by edited routes; nothing is generated.",
+    "routes": "List the routes, and how often each was taken.",
     "status": "Show the daemon, its backends and models.",
 }
 

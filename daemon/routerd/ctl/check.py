@@ -7,7 +7,8 @@ import click
 
 from routerd_client.protocol import CheckResult
 
-from ..config.load import ConfigFailedError, load, read
+from ..app.compiled import compile_file
+from ..config.load import ConfigFailedError
 from ..config.places import places
 from .common import EXIT_WRONG, json_option, print_json
 
@@ -44,6 +45,7 @@ def command(file: Path | None, as_json: bool) -> None:
 def check(path: Path) -> CheckResult:
     """What a daemon would say of ``path``. Blocks on the disk."""
     try:
-        return CheckResult(id=0, warnings=load(read(path), str(path)).warnings)
+        compiled = compile_file(path, places().state)
+        return CheckResult(id=0, warnings=compiled.loaded.warnings)
     except ConfigFailedError as error:
         return CheckResult(id=0, errors=error.errors)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import click
 
 from routerd_client.protocol import StatusResult
-from routerd_client.records import BackendStatus, ModelStatus
+from routerd_client.records import BackendStatus, MemoryStatus, ModelStatus
 
 from .common import daemon, json_option, print_json, seconds, size, table
 
@@ -36,10 +36,20 @@ def text(status: StatusResult) -> str:
         f"log      {status.log_file}",
         f"chats    {requests}",
     ]
+    if status.memory:
+        lines.append(f"memory   {_memory(status.memory)}")
     lines += [f"REFUSED  {e}  (generation {status.generation} stays in force)" for e in status.config_errors]
     lines += ["", table([_backend(status, b) for b in status.backends])]
     lines += ["", table([model_row(m) for m in status.models])]
     return "\n".join(lines)
+
+
+def _memory(memory: MemoryStatus) -> str:
+    budget = "no limit" if memory.budget is None else size(memory.budget)
+    text = f"{size(memory.reserved)} of {budget} reserved"
+    if memory.pressure is not None:
+        text += f", pressure {memory.pressure:g}%"
+    return text + (": idle models are unloaded" if memory.pressed else "")
 
 
 def _backend(status: StatusResult, backend: BackendStatus) -> dict[str, str]:

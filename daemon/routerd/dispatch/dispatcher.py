@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import random
+import time
+from collections.abc import Mapping
 from typing import Protocol
 
 import anyio
 import structlog
 
-from routerd_client.chat import ChatRequest
 from routerd_client.protocol import Done, Error, ErrorCode
 from routerd_client.records import BreakerState, Candidate, Decision, FailureKind
 
 from ..backends.base import Backend, BackendError, End
 from ..health.failure import RULES
 from ..health.tracker import Health, Tracker
-from ..routing.decide import UnknownModelError, decide
+from ..quality.degenerate import Finding
+from ..routing.decide import Decided, UnknownModelError, decide
+from ..routing.features import Features, Moment
 from .generation import Generation
-from .run import Call, Emit, Run
+from .persona import with_persona
+from .run import Answer, Call, Emit, Run
+from .sessions import Sessions
 from .view import LiveView
 
 log = structlog.get_logger()
@@ -42,13 +47,53 @@ class Dispatcher:
     """Answers chats."""
 
     def __init__(self, tracker: Tracker, observer: Observer) -> None:
+        self.sessions = Sessions()
         self._tracker = tracker
         self._observer = observer
 
-    def decide(self, generation: Generation, chat: ChatRequest, *, trace: bool = False) -> tuple[Decision, ChatRequest]:
-        """See `routing.decide.decide`; on the backends as they are now."""
-        view = LiveView(generation.backends, self._tracker, anyio.current_time())
-        return decide(generation.table, chat, view, generation=generation.number, trace=trace)
+    def decide(
+        self, generation: Generation, call: Call, *, trace: bool = False, tokens: Mapping[str, int] | None = None
+    ) -> Decided:
+        """See `routing.decide.decide`; on the backends as they are now. ``tokens``: the prompt's, by backend."""
+        now, clock = anyio.current_time(), time.localtime()
+        session = call.chat.session
+        decided = decide(
+            generation.table,
+            Features(call.chat, call.client, Moment(clock.tm_hour * 60 + clock.tm_min, clock.tm_wday)),
+            LiveView(
+                generation.backends,
+                generation.config.backends,
+                self._tracker,
+                self.sessions,
+                now,
+                session=session,
+                tokens=tokens,
+            ),
+            session_model=self.sessions.model(session, now) if session else "",
+            seed=call.request_id,
+            generation=generation.number,
+            trace=trace,
+        )
+        for route, error in decided.broken:
+            log.warning("route.broken", request=call.request_id, route=route, error=error)
+        return decided
+
+    async def _fitting(self, generation: Generation, call: Call) -> Decided:
+        """The decision, made again where it hangs on a count of the prompt's tokens."""
+        decided = self.decide(generation, call)
+        if not decided.unsure:
+            return decided
+        tokens: dict[str, int] = {}
+
+        async def count(backend: str) -> None:
+            counted = await generation.backends[backend].count(decided.chat)
+            if counted is not None:
+                tokens[backend] = counted
+
+        async with anyio.create_task_group() as tasks:
+            for backend in decided.unsure:
+                tasks.start_soon(count, backend)
+        return self.decide(generation, call, tokens=tokens) if tokens else decided
 
     async def chat(self, generation: Generation, call: Call, emit: Emit) -> Done | Error:
         """Answer ``call``; emits everything but the terminal event, and returns that.
@@ -60,8 +105,10 @@ class Dispatcher:
         terminal: Done | Error | None = None
         self._observer.started(call)
         try:
-            decision, chat = self.decide(generation, call.chat)
-            terminal = await self._bounded(generation, Run(call, chat, decision, emit))
+            decided = await self._fitting(generation, call)
+            decision = decided.decision
+            chat = with_persona(decided.chat, generation.personas.get(decided.terms.persona, ""))
+            terminal = await self._bounded(generation, Run(call, decided, chat, emit))
         except UnknownModelError as error:
             terminal = Error(id=call.id, code=ErrorCode.NOT_FOUND, message=str(error), hint=error.hint)
         except Exception as error:
@@ -87,61 +134,121 @@ class Dispatcher:
 
     async def _candidates(self, generation: Generation, run: Run) -> Done | Error:
         last: BackendError | None = None
+        left = len(run.decision.candidates)
         for candidate in run.decision.candidates:
+            left -= 1
             backend = generation.backends[candidate.backend]
-            health = self._tracker.health(backend.identity)
-            end, failure = await self._try(run, backend, health, candidate)
-            if failure and RULES[failure.kind].retry_here and not run.final:
-                last = failure
-                await run.retract(failure)
+            found = await self._try(generation, run, backend, candidate, more=left > 0)
+            if isinstance(found, BackendError) and RULES[found.kind].retry_here and not run.final:
+                last = found
+                await run.retract(found.message)
                 await anyio.sleep(random.uniform(*RETRY_JITTER_S))
-                end, failure = await self._try(run, backend, health, candidate)
-            if end:
-                return run.done(backend, end)
-            if failure is None:
-                continue  # not admitted after all
-            refused = run.chat.when_full == "refuse" and failure.kind is FailureKind.OVERLOADED
-            if run.final or refused or not RULES[failure.kind].next:
-                return run.failed(failure)
-            await run.retract(failure)
-            last = failure
+                found = await self._try(generation, run, backend, candidate, more=left > 0)
+            if isinstance(found, Answer) and not run.wants_better(found.finding, more=left > 0):
+                self._keep(run, candidate)
+                return await run.done(found)
+            if isinstance(found, Answer):
+                await run.retract(found.finding.message if found.finding else "")
+                run.pass_over(found)
+            elif found is not None:
+                if run.final or self._is_last(run, found):
+                    return run.failed(found)
+                await run.retract(found.message)
+                last = found
+        if run.spare:
+            return await run.done(run.spare)
         return run.exhausted(last, self._retry_after(generation, run, last))
 
+    def _is_last(self, run: Run, failure: BackendError) -> bool:
+        """Whether a failure goes to the caller, though candidates may be left."""
+        if failure.kind is FailureKind.CONTENT_FILTERED and "content_filter" in run.terms.escalate_on:
+            return False
+        refused = run.chat.when_full == "refuse" and failure.kind is FailureKind.OVERLOADED
+        return refused or not RULES[failure.kind].next or "error" not in run.terms.escalate_on
+
     async def _try(
-        self, run: Run, backend: Backend, health: Health, candidate: Candidate
-    ) -> tuple[End | None, BackendError | None]:
-        """One attempt: its end, or its failure; neither where the backend may not be asked now."""
+        self, generation: Generation, run: Run, backend: Backend, candidate: Candidate, *, more: bool
+    ) -> Answer | BackendError | None:
+        """One attempt: its answer, or its failure; None where the backend may not be asked now."""
+        health = self._tracker.health(backend.identity)
         admitted = health.take(anyio.current_time())
         if admitted is None:
             run.passed_over.append(f"{backend.name}: {health.blocked(anyio.current_time())}")
-            return None, None
+            return None
+        before = health.breaker.state(anyio.current_time())
         try:
             await run.start(backend, candidate)
-            end = await backend.answer(run.chat, run.receive)
-        except BackendError as failure:
-            before = health.breaker.state(anyio.current_time())
-            cooldown = failure.retry_after_s if failure.cools else None
-            health.failed(anyio.current_time(), admitted, failure.kind, failure.message, cooldown)
-            self._compare(backend, before, health, failure.message)
-            run.end_attempt(backend.name, failure)
-            log.warning(
-                "attempt.failed",
-                request=run.call.request_id,
-                attempt=run.number - 1,
-                backend=backend.name,
-                failure=failure.kind.value,
-                error=failure.message,
-            )
-            return None, failure
+            end = await self._answer(run, backend)
+            if isinstance(end, BackendError):
+                return self._failed(run, backend, health, admitted, end)
+            await run.reception.ended(end)
         except BaseException:
             health.released(admitted)
             run.end_attempt(backend.name, None, cancelled=True)
             raise
-        before = health.breaker.state(anyio.current_time())
-        health.succeeded(anyio.current_time(), admitted, run.ttft_s)
+        finding = run.reception.finding or self._judged(generation, run, backend)
+        over = run.wants_better(finding, more=more)
+        now = anyio.current_time()
+        if over and finding:
+            health.failed(now, admitted, finding.kind, finding.message)
+        else:
+            health.succeeded(now, admitted, run.reception.ttft_s)
         self._compare(backend, before, health, "")
-        run.end_attempt(backend.name, None)
-        return end, None
+        run.end_attempt(backend.name, None, finding=finding if over else None)
+        return Answer(backend, run.reception, end, finding)
+
+    async def _answer(self, run: Run, backend: Backend) -> End | BackendError:
+        """What the backend's answer came to; what it says goes to the run's reception meanwhile."""
+        reception = run.reception
+        try:
+            if not reception.timed:
+                return await backend.answer(run.chat, reception.receive, run.terms)
+            found: End | BackendError | None = None
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(reception.release_in_time)
+                try:
+                    found = await backend.answer(run.chat, reception.receive, run.terms)
+                except BackendError as failure:  # caught here, or the task group would wrap it
+                    found = failure
+                tasks.cancel_scope.cancel()
+        except BackendError as failure:
+            return failure
+        assert found
+        return found
+
+    def _failed(self, run: Run, backend: Backend, health: Health, admitted: int, failure: BackendError) -> BackendError:
+        before = health.breaker.state(anyio.current_time())
+        cooldown = failure.retry_after_s if failure.cools else None
+        health.failed(anyio.current_time(), admitted, failure.kind, failure.message, cooldown)
+        self._compare(backend, before, health, failure.message)
+        run.end_attempt(backend.name, failure)
+        log.warning(
+            "attempt.failed",
+            request=run.call.request_id,
+            attempt=run.number - 1,
+            backend=backend.name,
+            failure=failure.kind.value,
+            error=failure.message,
+        )
+        return failure
+
+    def _judged(self, generation: Generation, run: Run, backend: Backend) -> Finding | None:
+        """What the learned judge of a cascade says of the answer."""
+        limit, judge = run.terms.judges.get(backend.name), generation.table.judge
+        if limit is None or judge is None:
+            return None
+        weak = judge(Features(run.decided.chat).ask.text, run.reception.text).value / 10
+        if weak < limit:
+            return None
+        return Finding(FailureKind.DEGENERATE, f"judged too weak: {weak:.2f} of 1, and {limit:g} is too much", weak)
+
+    def _keep(self, run: Run, candidate: Candidate) -> None:
+        """Let the session keep to who answered, where another request might be given somebody else."""
+        session = run.chat.session
+        item = next(item for item in run.decided.items if item.backend == candidate.backend)
+        if session and item.chosen:
+            self.sessions.keep(session, run.decision.endpoint, candidate.backend, anyio.current_time())
+        self.sessions.touch(session, anyio.current_time())
 
     def _compare(self, backend: Backend, before: BreakerState, health: Health, reason: str) -> None:
         state = health.breaker.state(anyio.current_time())

@@ -17,6 +17,8 @@ class Generation(Struct, frozen=True):
     config: ConfigSpec
     table: Table
     backends: dict[str, Backend]
+    personas: dict[str, str] = {}
+    """The texts of the files that the configuration names, by those names."""
 
     def health_specs(self) -> dict[str, HealthSpec]:
         """The thresholds of every backend, by its identity."""

@@ -1,4 +1,4 @@
-"""The state of one request on its way through its attempts: what came, what was released, how it ends."""
+"""The state of one request on its way through its attempts: what was tried, what was kept, how it ends."""
 
 from __future__ import annotations
 
@@ -7,12 +7,16 @@ from time import perf_counter
 
 from msgspec import Struct
 
-from routerd_client.chat import ChatRequest, FinishReason, Message, TokenLogprob, ToolCall
-from routerd_client.protocol import Delta, Done, Error, ErrorCode, Event, Progress, Retracted, Routed
-from routerd_client.records import Attempt, Candidate, Decision, Outcome
+from routerd_client.chat import ChatRequest, FinishReason
+from routerd_client.protocol import Done, Error, ErrorCode, Event, Retracted, Routed
+from routerd_client.records import Attempt, Candidate, FailureKind, Outcome
 
-from ..backends.base import Backend, BackendError, End, Piece, Waiting
+from ..backends.base import Backend, BackendError, End
 from ..health.failure import RULES
+from ..quality.degenerate import Finding
+from ..routing.decide import Decided
+from .escalate import passes_over
+from .reception import Reception
 
 Emit = Callable[[Event], Awaitable[None]]
 
@@ -27,31 +31,37 @@ class Call(Struct, frozen=True):
     client: str = ""
 
 
+class Answer(Struct, frozen=True):
+    """A whole answer, and who gave it. ``finding`` is what is wrong with it, if anything."""
+
+    backend: Backend
+    reception: Reception
+    end: End
+    finding: Finding | None = None
+
+
 class Run:
-    """One request's progress. Every event it emits carries the number of the attempt it belongs to.
+    """One request's progress. Every event it emits carries the number of the attempt it belongs to."""
 
-    Not streamed, everything is kept until the end: a failure then costs the caller nothing but time.
-    """
-
-    def __init__(self, call: Call, chat: ChatRequest, decision: Decision, emit: Emit) -> None:
+    def __init__(self, call: Call, decided: Decided, chat: ChatRequest, emit: Emit) -> None:
         self.call = call
+        self.decided = decided
         self.chat = chat
-        self.decision = decision
+        self.decision = decided.decision
+        self.terms = decided.terms
         self.attempts: list[Attempt] = []
         self.passed_over: list[str] = []
         """Candidates that could not be tried after all, each with its reason."""
+        self.spare: Answer | None = None
+        """The first answer that was passed over: what the caller gets if nobody does better."""
+        self._hops = 0
+        self._refused = False
         self._emit = emit
         self._arrived = perf_counter()
-        self._begin()
+        self.reception = self._receive(judged=False)
 
-    def _begin(self) -> None:
-        self._began = perf_counter()
-        self._first: float | None = None
-        self._text: list[str] = []
-        self._reasoning: list[str] = []
-        self._tool_calls: list[ToolCall] = []
-        self._logprobs: list[TokenLogprob] = []
-        self._released = False
+    def _receive(self, *, judged: bool) -> Reception:
+        return Reception(self.call.id, self.number, self.chat, self.terms, self._emit, judged=judged)
 
     @property
     def number(self) -> int:
@@ -61,16 +71,11 @@ class Run:
     @property
     def final(self) -> bool:
         """Whether the caller holds something of this attempt that cannot be taken back."""
-        return self._released and (bool(self._tool_calls) or not self.call.restarts)
-
-    @property
-    def ttft_s(self) -> float | None:
-        """Of this attempt, from its own start."""
-        return None if self._first is None else self._first - self._began
+        return self.reception.released and (bool(self.reception.tool_calls) or not self.call.restarts)
 
     async def start(self, backend: Backend, candidate: Candidate) -> None:
         """An attempt on ``backend`` begins."""
-        self._begin()
+        self.reception = self._receive(judged=backend.name in self.terms.judges)
         await self._emit(
             Routed(
                 id=self.call.id,
@@ -84,69 +89,57 @@ class Run:
             )
         )
 
-    async def receive(self, event: Waiting | Piece) -> None:
-        """Take what the backend sent; released at once where the request is streamed."""
-        if isinstance(event, Waiting):
-            await self._emit(
-                Progress(
-                    id=self.call.id,
-                    attempt=self.number,
-                    phase=event.phase,
-                    fraction=event.fraction,
-                    position=event.position,
-                )
-            )
-            return
-        if self._first is None:
-            self._first = perf_counter()
-        self._tool_calls += event.tool_calls
-        if not self.chat.stream:
-            self._text.append(event.text)
-            self._reasoning.append(event.reasoning)
-            self._logprobs += event.logprobs
-        elif event.text or event.reasoning or event.tool_calls or event.logprobs:
-            self._released = True
-            await self._emit(
-                Delta(
-                    id=self.call.id,
-                    attempt=self.number,
-                    text=event.text,
-                    reasoning=event.reasoning,
-                    tool_calls=event.tool_calls,
-                    logprobs=event.logprobs,
-                )
-            )
-
-    def end_attempt(self, backend: str, failure: BackendError | None, *, cancelled: bool = False) -> None:
-        """Record how the attempt under way ended."""
-        outcome = Outcome.CANCELLED if cancelled else Outcome.FAILED if failure else Outcome.OK
+    def end_attempt(
+        self, backend: str, failure: BackendError | None, *, finding: Finding | None = None, cancelled: bool = False
+    ) -> None:
+        """Record how the attempt under way ended. ``finding``: it ended, and its answer was found wanting."""
+        outcome = Outcome.CANCELLED if cancelled else Outcome.FAILED if failure or finding else Outcome.OK
+        wrong = failure or finding
         self.attempts.append(
             Attempt(
                 number=self.number,
                 backend=backend,
                 outcome=outcome,
-                failure=failure.kind if failure else None,
-                message=failure.message if failure else "",
-                ttft_s=self.ttft_s,
-                total_s=perf_counter() - self._began,
+                failure=wrong.kind if wrong else None,
+                message=wrong.message if wrong else "",
+                ttft_s=self.reception.ttft_s,
+                total_s=self.reception.total_s,
             )
         )
 
-    async def retract(self, failure: BackendError) -> None:
-        """Take back what was released of the attempt that has just ended."""
-        if self._released:
-            self._released = False
-            await self._emit(Retracted(id=self.call.id, attempt=self.number - 1, reason=failure.message))
+    def wants_better(self, finding: Finding | None, *, more: bool) -> bool:
+        """Whether an answer is to be passed over for what is wrong with it; ``more`` candidates are left.
 
-    def done(self, backend: Backend, end: End) -> Done:
-        """The terminal event of an answer that is whole; call it after `end_attempt`."""
+        Not where the caller holds a part of it already, unless it can be taken back.
+        """
+        if finding is None or not more or self.final:
+            return False
+        return passes_over(finding, self.terms, self._hops, refused=self._refused)
+
+    def pass_over(self, answer: Answer) -> None:
+        """Keep ``answer`` for the case that nobody does better. Call it after `end_attempt`."""
+        assert answer.finding
+        self._hops += 1
+        self._refused = self._refused or answer.finding.kind is FailureKind.REFUSAL
+        self.spare = self.spare or answer
+
+    async def retract(self, reason: str) -> None:
+        """Take back what was released of the attempt that has just ended."""
+        if self.reception.released:
+            self.reception.released = False
+            await self._emit(Retracted(id=self.call.id, attempt=self.reception.attempt, reason=reason))
+
+    async def done(self, answer: Answer) -> Done:
+        """The terminal event of ``answer``, after all that is still held of it; call it after `end_attempt`."""
+        reception, end, backend = answer.reception, answer.end, answer.backend
+        await reception.release()
         finish = end.finish_reason
-        if self._tool_calls and finish is FinishReason.STOP:
+        if reception.tool_calls and finish is FinishReason.STOP:
             finish = FinishReason.TOOL_CALLS
         decoded = end.usage.completion_tokens - 1
         return Done(
             id=self.call.id,
-            attempt=self.attempts[-1].number,
+            attempt=reception.attempt,
             request_id=self.call.request_id,
             backend=backend.name,
             model=backend.model,
@@ -154,20 +147,13 @@ class Run:
             route=self.decision.route,
             finish_reason=finish,
             usage=end.usage,
-            message=None if self.chat.stream else self._message(),
-            logprobs=self._logprobs,
-            ttft_s=None if self._first is None else self._first - self._arrived,
+            message=None if self.chat.stream else reception.message(end.refusal),
+            logprobs=[] if self.chat.stream else reception.logprobs,
+            ttft_s=None if reception.first_s is None else reception.first_s - self._arrived,
             tokens_per_second=decoded / end.decode_s if end.decode_s and decoded > 0 else None,
             attempts=self.attempts,
-        )
-
-    def _message(self) -> Message:
-        text = "".join(self._text)
-        return Message(
-            role="assistant",
-            content=text if text or not self._tool_calls else None,
-            tool_calls=self._tool_calls,
-            reasoning="".join(self._reasoning) or None,
+            flaw=answer.finding.kind if answer.finding else None,
+            flaw_message=answer.finding.message if answer.finding else "",
         )
 
     def error(self, code: ErrorCode, message: str, *, hint: str = "", retry_after: float | None = None) -> Error:
@@ -185,14 +171,16 @@ class Run:
 
     def failed(self, failure: BackendError) -> Error:
         """The request ends with this failure, though others might have been asked."""
-        code = ErrorCode.INTERRUPTED if self._released else RULES[failure.kind].code
+        code = ErrorCode.INTERRUPTED if self.reception.released else RULES[failure.kind].code
         return self.error(code, failure.message, hint=failure.hint, retry_after=failure.retry_after_s)
 
     def exhausted(self, last: BackendError | None, retry_after: float | None) -> Error:
         """Nobody could answer: every candidate and why not."""
         reasons = [f"{a.backend}: {a.message}" for a in self.attempts] + self.passed_over
         reasons += [f"{s.backend}: {s.reason}" for s in self.decision.skipped]
-        code = RULES[last.kind].code if last else ErrorCode.UNAVAILABLE
+        skips = {skipped.failure for skipped in self.decision.skipped}
+        only = skips.pop() if len(skips) == 1 and not self.attempts else None
+        code = RULES[last.kind].code if last else RULES[only].code if only else ErrorCode.UNAVAILABLE
         message = f"no backend of {self.decision.endpoint} could answer: " + "; ".join(reasons)
         hint = last.hint if last and last.hint else _HINTS.get(code, "routerctl status shows every backend's state")
         return self.error(code, message, hint=hint, retry_after=retry_after)

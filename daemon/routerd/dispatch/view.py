@@ -5,16 +5,33 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ..backends.base import Backend
+from ..config.schema import BackendSpec
 from ..health.tracker import Tracker
+from ..routing.view import Limits
+from .sessions import Sessions
 
 
 class LiveView:
     """The `View` of one moment, ``now`` in seconds of the event loop's clock."""
 
-    def __init__(self, backends: Mapping[str, Backend], tracker: Tracker, now: float) -> None:
+    def __init__(
+        self,
+        backends: Mapping[str, Backend],
+        specs: Mapping[str, BackendSpec],
+        tracker: Tracker,
+        sessions: Sessions,
+        now: float,
+        *,
+        session: str = "",
+        tokens: Mapping[str, int] | None = None,
+    ) -> None:
         self._backends = backends
+        self._specs = specs
         self._tracker = tracker
+        self._sessions = sessions
         self._now = now
+        self._session = session
+        self._tokens = tokens or {}
 
     def blocked(self, backend: str) -> str:
         asked = self._backends[backend]
@@ -28,3 +45,31 @@ class LiveView:
 
     def note(self, backend: str) -> str:
         return self._backends[backend].note()
+
+    def limits(self, backend: str) -> Limits:
+        return self._backends[backend].limits()
+
+    def busy(self, backend: str) -> float:
+        return self._backends[backend].busy()
+
+    def wait(self, backend: str) -> float:
+        return self._backends[backend].wait()
+
+    def tokens(self, backend: str) -> int | None:
+        return self._tokens.get(backend)
+
+    def pressure(self, _backend: str) -> float | None:
+        return None  # quotas are not kept yet
+
+    def quality(self, backend: str) -> float | None:
+        given = self._specs[backend].quality
+        if given is not None:
+            return given
+        return self._tracker.health(self._backends[backend].identity).figures(self._now).success_rate
+
+    def outcomes(self, backend: str) -> tuple[float, float]:
+        figures = self._tracker.health(self._backends[backend].identity).figures(self._now)
+        return float(figures.requests - figures.failures), float(figures.failures)
+
+    def sticky(self, endpoint: str) -> str:
+        return self._sessions.backend(self._session, endpoint, self._now)

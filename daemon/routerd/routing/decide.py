@@ -1,28 +1,26 @@
 """One explainable decision: from a request to the ordered candidates. Pure, microseconds.
 
-Order: the model the request names > the first matching route > the default. Then the endpoint's
-strategy orders its targets, and each is admitted or skipped with a reason the `View` gives.
+Order: the model the request names > the session's own model > the first matching route > the default.
+Then the route's ``set`` is laid on, the endpoint's strategy orders its targets, and each is admitted or
+skipped with a reason. Matching fails open: a matcher that breaks is passed over. Privacy fails closed.
 """
 
 from __future__ import annotations
 
-from typing import Protocol
+from msgspec import Struct
+from msgspec.structs import replace
 
 from routerd_client.chat import ChatRequest
-from routerd_client.records import Candidate, Decision, Skipped
+from routerd_client.records import Candidate, Decision
 
-from .overrides import lay_on, opinions
-from .table import ROUTED, CompiledRoute, Table
-
-
-class View(Protocol):
-    """What a decision may know of the backends at its moment. Filled by dispatch from their owners."""
-
-    def blocked(self, backend: str) -> str:
-        """Why the backend may not answer now; ``""`` where it may."""
-
-    def note(self, backend: str) -> str:
-        """What else speaks for or against it, for people (``loaded``, ``cold``); ``""`` for nothing."""
+from .admit import admit, prefer
+from .features import Features
+from .overrides import NONE, Overrides
+from .strategy import Item
+from .table import CompiledRoute, Endpoint, Table
+from .terms import Terms
+from .trace import trace_of
+from .view import Asking, View
 
 
 class UnknownModelError(LookupError):
@@ -33,73 +31,105 @@ class UnknownModelError(LookupError):
         self.hint = f"did you mean {nearest!r}?" if nearest else "routerctl status lists them"
 
 
+class Decided(Struct, frozen=True):
+    """A decision, and what follows from it.
+
+    ``chat`` has the route's overrides on it. ``items`` are the candidates as their strategy gave them.
+    ``unsure`` are candidates that the prompt may not fit: to be sure, count its tokens and decide again.
+    ``broken`` are routes whose matcher failed, with the error.
+    """
+
+    decision: Decision
+    chat: ChatRequest
+    terms: Terms
+    items: list[Item]
+    unsure: list[str]
+    broken: list[tuple[str, str]]
+
+
+class _Destination(Struct, frozen=True):
+    """``named`` says who named the endpoint: ``request``, ``session``, or ``""`` where routes did, or nobody."""
+
+    endpoint: str
+    named: str = ""
+    route: CompiledRoute | None = None
+
+
 def decide(
-    table: Table, chat: ChatRequest, view: View, *, generation: int = 0, trace: bool = False
-) -> tuple[Decision, ChatRequest]:
-    """The decision for ``chat``, and ``chat`` with the matched route's overrides laid on.
+    table: Table,
+    features: Features,
+    view: View,
+    *,
+    session_model: str = "",
+    seed: str = "",
+    generation: int = 0,
+    trace: bool = False,
+) -> Decided:
+    """The decision for one request. ``session_model`` is what its session chose for itself.
 
     ``trace`` fills `Decision.trace`; nobody pays for it otherwise. Raises `UnknownModelError`.
     """
-    endpoint, route = _destination(table, chat)
-    overrides = route.overrides if route else None
-    candidates: list[Candidate] = []
-    skipped: list[Skipped] = []
-    for backend, reason in table.endpoints[endpoint].order():
-        if why_not := view.blocked(backend):
-            skipped.append(Skipped(backend, why_not))
-        else:
-            note = view.note(backend)
-            candidates.append(Candidate(backend, [reason, note] if note else [reason]))
+    broken: list[tuple[str, str]] = []
+    goes = _destination(table, features, session_model, broken)
+    endpoint, overrides = table.endpoints[goes.endpoint], goes.route.overrides if goes.route else NONE
+    chat = overrides.lay_on(features.chat)
+    # any of the three will do: a route that sets it to false does not undo what the request asks for
+    local_only = bool(features.chat.local_only or chat.local_only or endpoint.spec.local_only)
+    asking = Asking(features, view, table.scorers, seed, overrides.policy)
+    admission = admit(endpoint.strategy.order(asking), asking, endpoint.spec, table.backends, local_only=local_only)
+    items = prefer(admission.admitted, asking, goes.endpoint, endpoint.spec, table.backends)
     decision = Decision(
-        route=route.name if route else "",
-        endpoint=endpoint,
-        candidates=candidates,
-        skipped=skipped,
-        overrides={name: str(value) for name, value in opinions(overrides).items()},
-        trace=_trace(table, chat, endpoint, route, candidates, skipped) if trace else [],
+        route=goes.route.name if goes.route else "",
+        endpoint=goes.endpoint,
+        named=goes.named,
+        candidates=[_candidate(item, view) for item in items],
+        skipped=admission.skipped,
+        overrides=overrides.said,
+        scores={name: score.value for name, score in asking.scores.items()},
         generation=generation,
     )
-    return decision, lay_on(chat, overrides)
+    if trace:
+        decision = replace(decision, trace=trace_of(table, asking, decision, goes.route, broken))
+    return Decided(
+        decision=decision,
+        chat=_spilling(chat, endpoint, items, table),
+        terms=_terms(endpoint, overrides, items),
+        items=items,
+        unsure=[backend for backend in admission.unsure if any(item.backend == backend for item in items)],
+        broken=broken,
+    )
 
 
-def _destination(table: Table, chat: ChatRequest) -> tuple[str, CompiledRoute | None]:
-    if named := _named(chat):
-        if named not in table.endpoints:
-            raise UnknownModelError(named, table.nearest(named))
-        return named, None
-    for route in table.routes:
-        if route.predicate(chat.context):
-            return route.use, route
-    return table.default, None
+def _destination(table: Table, features: Features, session_model: str, broken: list[tuple[str, str]]) -> _Destination:
+    for model, who in ((features.chat.model, "request"), (session_model, "session")):
+        if named := table.named(model):
+            if named not in table.endpoints:
+                raise UnknownModelError(named, table.nearest(named))
+            return _Destination(named, who)
+    for route in table.possible(features.context):
+        try:
+            if route.predicate(features):
+                return _Destination(route.use, route=route)
+        except Exception as error:  # whatever it is: routing must not stop a request
+            broken.append((route.name, f"{type(error).__name__}: {error}"))
+    return _Destination(table.default)
 
 
-def _named(chat: ChatRequest) -> str:
-    return "" if chat.model == ROUTED else chat.model
+def _candidate(item: Item, view: View) -> Candidate:
+    note = view.note(item.backend)
+    return Candidate(item.backend, [item.reason, note] if note else [item.reason], view.wait(item.backend))
 
 
-def _trace(
-    table: Table,
-    chat: ChatRequest,
-    endpoint: str,
-    matched: CompiledRoute | None,
-    candidates: list[Candidate],
-    skipped: list[Skipped],
-) -> list[str]:
-    lines: list[str] = []
-    if named := _named(chat):
-        lines.append(f"the request names {named}: routes are not asked")
-    else:
-        for route in table.routes:
-            why = route.predicate.explain(chat.context)
-            if route is matched:
-                lines.append(f"{route.name}: match ({why}) -> {route.use}")
-                break
-            lines.append(f"{route.name}: no match, {why}")
-        else:
-            lines.append(f"no route matches: default -> {table.default}")
-    if matched and (set_ := opinions(matched.overrides)):
-        lines.append(f"{matched.name} sets " + ", ".join(f"{name}={value}" for name, value in set_.items()))
-    lines.append(f"endpoint {endpoint}: " + type(table.endpoints[endpoint]).__name__.lower())
-    lines += [f"candidate {c.backend}: {', '.join(c.reasons)}" for c in candidates]
-    lines += [f"skipped {s.backend}: {s.reason}" for s in skipped]
-    return lines
+def _spilling(chat: ChatRequest, endpoint: Endpoint, items: list[Item], table: Table) -> ChatRequest:
+    """Where spill is active, a local backend that would let the request wait gives way to one elsewhere."""
+    if endpoint.spec.spill != "active" or chat.when_full is not None:
+        return chat
+    places = [table.backends[item.backend].local for item in items]
+    return replace(chat, when_full="next") if True in places and False in places[places.index(True) :] else chat
+
+
+def _terms(endpoint: Endpoint, overrides: Overrides, items: list[Item]) -> Terms:
+    judges = {item.backend: item.judge for item in items if item.judge is not None}
+    if not judges and not overrides.terms:
+        return endpoint.terms
+    return replace(endpoint.terms, **overrides.terms, judges=judges)

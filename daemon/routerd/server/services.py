@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from routerd_client.protocol import CheckResult, ReloadResult, StatusResult
+from routerd_client.protocol import CheckResult, ReloadResult, RoutesResult, StatusResult
 
 from ..dispatch.dispatcher import Dispatcher
 from ..dispatch.generation import Generation
@@ -31,6 +31,10 @@ class Services(Protocol):
 
     def status(self) -> StatusResult:
         """Its ``id`` is 0: the handler sets the request's."""
+        ...
+
+    def routes(self) -> RoutesResult:
+        """Its ``id`` is 0."""
         ...
 
     async def reload(self) -> ReloadResult:

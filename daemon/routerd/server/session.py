@@ -101,7 +101,7 @@ class Session:
                 return None
         if immediate := IMMEDIATE.get(type(request)):
             try:
-                return immediate(self._services, request)
+                return immediate(self._services, request, self.client)
             except Exception as error:
                 return _mistake(request, error)
         if request.id in self._open or len(self._open) >= MAX_OPEN:

@@ -19,13 +19,17 @@ from .check import check
 from .models import models
 from .reload import reload
 from .route import route
+from .routes import routes
 from .status import status
+from .use import use
 from .watch import watch
 
 Respond = Callable[[Event], Awaitable[None]]
 
-IMMEDIATE: dict[type, Callable[[Services, Any], Event]] = {
+IMMEDIATE: dict[type, Callable[[Services, Any, str], Event]] = {
     protocol.Route: route,
+    protocol.Routes: routes,
+    protocol.Use: use,
 }
 
 BACKGROUND: dict[type, Callable[[Services, Any, str, Respond], Awaitable[Event]]] = {

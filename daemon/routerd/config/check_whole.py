@@ -1,0 +1,56 @@
+"""What can be judged only when the whole file has been read: what stands behind names, and the file's own tests."""
+
+from __future__ import annotations
+
+from .graph import backends_of, cycle, places
+from .report import Place, Report
+from .schema import ConfigSpec
+from .yamltree import Node
+
+MOST_PLACES = 1000
+
+
+def check_whole(config: ConfigSpec, tree: Node, report: Report) -> None:
+    """Report endpoints that lead back to themselves or stand for too much, and what says local_only and may leave
+    the machine."""
+    if not _check_cycles(config, tree, report):
+        _check_places(config, tree, report)
+    for name, endpoint in config.endpoints.items():
+        if endpoint.local_only:
+            _check_local(config, name, _place(name, tree), f"endpoints.{name}", report)
+    routes = tree.get("routes")
+    for index, route in enumerate(config.routes):
+        if route.set and route.set.local_only and routes:
+            _check_local(config, route.use, routes.elements()[index], f"routes[{index}]", report)
+
+
+def _check_cycles(config: ConfigSpec, tree: Node, report: Report) -> bool:
+    """Whether there are any."""
+    told: set[str] = set()
+    for name in config.endpoints:
+        way = cycle(config, name)
+        if not told & set(way):
+            told |= set(way)
+            if way:
+                report.add(_place(name, tree), f"endpoints.{name}: leads back to itself: {' -> '.join(way)}")
+    return bool(told)
+
+
+def _check_places(config: ConfigSpec, tree: Node, report: Report) -> None:
+    """Endpoints of endpoints of endpoints, each named twice, would make one decision take for ever."""
+    for name in config.endpoints:
+        if (count := places(config, name)) > MOST_PLACES:
+            what = f"its order has {count} places, with all that its targets name, and may have {MOST_PLACES}"
+            report.add(_place(name, tree), f"endpoints.{name}: {what}", "name each target once")
+
+
+def _place(endpoint: str, tree: Node) -> Place:
+    endpoints = tree.get("endpoints")
+    return endpoints.marks[endpoint] if endpoints else tree
+
+
+def _check_local(config: ConfigSpec, target: str, place: Place, path: str, report: Report) -> None:
+    remote = [name for name in backends_of(config, target) if not config.backends[name].local]
+    if remote:
+        what = f"it says local_only, and {', '.join(remote)} would leave the machine"
+        report.add(place, f"{path}: {what}", "take them out, or take local_only out")

@@ -1,0 +1,57 @@
+"""What routes.yaml may say of a backend that is asked over HTTP."""
+
+from __future__ import annotations
+
+from typing import Literal
+from urllib.parse import urlsplit
+
+from msgspec import Struct
+
+from .types import Duration, Secret, SecretSpec
+
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+
+class TimeoutSpec(Struct, frozen=True, kw_only=True):
+    """How long each step may take. None where only the request's own deadline bounds it."""
+
+    connect: Duration = 5.0
+    first_token: Duration = 60.0
+    """From the request sent to the first piece of the answer."""
+    stall: Duration = 60.0
+    """Between two pieces."""
+    total: Duration | None = None
+
+
+class HttpSpec(Struct, frozen=True, kw_only=True):
+    """An API that answers chats over HTTP, on this machine or elsewhere."""
+
+    model: str
+    """The name the API knows it by."""
+    base_url: str = ""
+    """With the version (``https://api.openai.com/v1``), or ``unix:/path/of.sock``; the maker's own where absent."""
+    api_key: Secret | None = None
+    headers: dict[str, str] = {}
+    """Sent with each request."""
+    max_tokens: int | None = None
+    """The answer's cap where neither the request nor a route gives one."""
+    context: int | None = None
+    """Prompt and answer together, in tokens, where it is known."""
+    concurrency: int | None = None
+    """Requests at a time; further ones wait."""
+    tools: bool = True
+    vision: bool = True
+    prefill: bool = False
+    """Whether it goes on from an answer's beginning, sent as the last message."""
+    timeouts: TimeoutSpec = TimeoutSpec()
+
+    @property
+    def local(self) -> bool:
+        """Whether nothing that is sent leaves the machine."""
+        return self.base_url.startswith("unix:") or urlsplit(self.base_url).hostname in _LOOPBACK
+
+
+HttpKind = Literal["openai", "anthropic", "responses"]
+HTTP_KINDS: tuple[HttpKind, ...] = ("openai", "anthropic", "responses")
+
+__all__ = ["HTTP_KINDS", "HttpKind", "HttpSpec", "SecretSpec", "TimeoutSpec"]

@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import BinaryIO
+
+import click
+import msgspec
+
+from ..app.compiled import compile_file
+from ..config.load import ConfigFailedError
+from ..config.places import places
+from ..routing.replay import Recorded, Replayed, replay
+from .common import EXIT_WRONG, json_option, print_json, table
+
+
+@click.command()
+@click.argument("records", type=click.File("rb"))
+@click.option("--file", type=click.Path(path_type=Path), help="The routes to decide by; the daemon's own where absent.")
+@json_option
+def command(records: BinaryIO, file: Path | None, as_json: bool) -> None:
+    """Decide recorded requests again, by routes you have edited, and say which would go elsewhere.
+
+    RECORDS has one JSON object a line: id, backend, and what the request was (context, model, client, prompt,
+    chars, turn, has_tools ...; docs/routes.md has them all). Nothing is generated, and no daemon is needed.
+
+    \b
+    Examples:
+      routerctl replay yesterday.jsonl --file edited.yaml
+      routerctl replay - --json < yesterday.jsonl | jq .moves
+    """
+    path = file or places().config
+    try:
+        compiled = compile_file(path, places().state)
+    except ConfigFailedError as error:
+        click.echo(str(error), err=True)
+        sys.exit(EXIT_WRONG)
+    found = replay([_record(line, number) for number, line in enumerate(records, 1) if line.strip()], compiled.table)
+    if as_json:
+        print_json(found)
+    else:
+        click.echo(_text(found, path))
+
+
+def _record(line: bytes, number: int) -> Recorded:
+    try:
+        return msgspec.json.decode(line, type=Recorded)
+    except msgspec.DecodeError as error:
+        raise click.UsageError(f"line {number} is no recorded request: {error}") from error
+
+
+def _text(found: Replayed, path: Path) -> str:
+    lines = [f"{found.requests} requests by {path}: {len(found.moves)} would move, {len(found.unsure)} cannot be told"]
+    if found.moves:
+        lines += ["", table([{"request": m.id, "was": m.was, "now": m.now, "why": m.why} for m in found.moves])]
+    names = sorted({*found.before, *found.after})
+    totals = [{"backend": n, "was": str(found.before.get(n, 0)), "now": str(found.after.get(n, 0))} for n in names]
+    return "\n".join([*lines, "", table(totals)])

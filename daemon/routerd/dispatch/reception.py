@@ -1,0 +1,158 @@
+"""One attempt's answer on its way to the caller: collected, held back while it may be taken back, released."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from time import perf_counter
+
+import anyio
+
+from routerd_client.chat import ChatRequest, Message, TokenLogprob, ToolCall
+from routerd_client.protocol import Delta, Event, Progress
+from routerd_client.records import FailureKind
+
+from ..backends.base import End, Piece, Waiting
+from ..quality.degenerate import Finding
+from ..quality.gate import Gate, examine
+from ..routing.terms import Terms
+from .escalate import measured_by, watched
+
+Emit = Callable[[Event], Awaitable[None]]
+
+
+class Reception:
+    """What one backend says. Not streamed, all of it is kept until the end; streamed, a `Gate` holds its
+    beginning back (all of it, in stream mode ``safe``).
+
+    ``id`` and ``attempt`` are what its events carry. ``judged``: something is to be found out about the
+    whole answer before any of it may go.
+    """
+
+    def __init__(self, id_: int, attempt: int, chat: ChatRequest, terms: Terms, emit: Emit, *, judged: bool) -> None:
+        self.id = id_
+        self.attempt = attempt
+        self.released = False
+        """Whether the caller holds something of it."""
+        self.tool_calls: list[ToolCall] = []
+        self.logprobs: list[TokenLogprob] = []
+        self.timed = False
+        """Whether `release_in_time` is to run beside the answer."""
+        self.finding: Finding | None = None
+        """What is wrong with the answer."""
+        self._emit = emit
+        self._watch = watched(terms)
+        self._ask = measured_by(chat, terms)
+        safe = judged or terms.stream_mode == "safe"
+        self._gate: Gate[Piece] | None = None
+        if chat.stream:
+            self._gate = Gate("safe" if safe else "live", watch=self._watch, ask=self._ask)
+        self.timed = chat.stream and not safe and FailureKind.REFUSAL in self._watch
+        self._began = perf_counter()
+        self._first: float | None = None
+        self._text: list[str] = []
+        self._reasoning: list[str] = []
+        self._one_sender = anyio.Lock()
+        self._holds = anyio.Event()
+
+    @property
+    def text(self) -> str:
+        return "".join(self._text)
+
+    @property
+    def first_s(self) -> float | None:
+        """When its first piece came, on `time.perf_counter`'s clock."""
+        return self._first
+
+    @property
+    def ttft_s(self) -> float | None:
+        """Seconds from its start to its first piece."""
+        return None if self._first is None else self._first - self._began
+
+    @property
+    def total_s(self) -> float:
+        return perf_counter() - self._began
+
+    async def receive(self, event: Waiting | Piece) -> None:
+        """Take what the backend sent."""
+        if isinstance(event, Waiting):
+            phase, fraction, position = event.phase, event.fraction, event.position
+            await self._emit(
+                Progress(id=self.id, attempt=self.attempt, phase=phase, fraction=fraction, position=position)
+            )
+            return
+        if self._first is None:
+            self._first = perf_counter()
+        self._text.append(event.text)
+        self._reasoning.append(event.reasoning)
+        self.tool_calls += event.tool_calls
+        self.logprobs += event.logprobs
+        if self._gate and not self.finding:
+            await self._take(self._gate.feed(event, anyio.current_time()))
+            if self._gate.due_at is not None:
+                self._holds.set()
+        elif self._gate:
+            self._gate.hold(event)  # the rest of an answer that is passed over, should nobody do better
+
+    async def ended(self, end: End) -> None:
+        """The answer is whole: look at all of it, and let it go where nothing is wrong with it."""
+        if self._gate and not self.finding:
+            await self._take(self._gate.finish(end.finish_reason, refusal_field=end.refusal))
+        elif not self._gate:
+            self.finding = self._examine(end)
+        # A fault that nobody watches for is noted all the same.
+        self.finding = self.finding or self._examine(end, every=True)
+
+    async def release(self) -> None:
+        """Let everything go, whatever was found."""
+        if self._gate:
+            await self._send(self._gate.release())
+
+    async def release_in_time(self) -> None:
+        """Keep the gate's promise of time while pieces are slow to come. Runs beside the answer, until cancelled."""
+        assert self._gate
+        await self._holds.wait()
+        while self._gate.due_at is not None and not self.finding:
+            await anyio.sleep_until(self._gate.due_at)
+            await self._take(self._gate.due(anyio.current_time()))
+
+    def message(self, refusal: str) -> Message:
+        """The whole answer; ``refusal`` is what the backend said where it marked it as one."""
+        return Message(
+            role="assistant",
+            content=self.text if self.text or not self.tool_calls else None,
+            tool_calls=self.tool_calls,
+            reasoning="".join(self._reasoning) or None,
+            refusal=refusal or None,
+        )
+
+    def _examine(self, end: End, *, every: bool = False) -> Finding | None:
+        return examine(
+            self.text,
+            tool_calls=self.tool_calls,
+            finish_reason=end.finish_reason,
+            refusal_field=end.refusal,
+            ask=self._ask,
+            watch=None if every else self._watch,
+        )
+
+    async def _take(self, found: list[Piece] | Finding) -> None:
+        if isinstance(found, Finding):
+            self.finding = found
+        elif found:
+            await self._send(found)
+
+    async def _send(self, pieces: list[Piece]) -> None:
+        async with self._one_sender:
+            for piece in pieces:
+                if piece.text or piece.reasoning or piece.tool_calls or piece.logprobs:
+                    self.released = True
+                    await self._emit(
+                        Delta(
+                            id=self.id,
+                            attempt=self.attempt,
+                            text=piece.text,
+                            reasoning=piece.reasoning,
+                            tool_calls=piece.tool_calls,
+                            logprobs=piece.logprobs,
+                        )
+                    )

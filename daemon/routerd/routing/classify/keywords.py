@@ -1,0 +1,99 @@
+"""Rules on the words of an ask, tried before any score: the first that fits decides."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from .score import Score
+from .text import bounded
+
+_WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)?")
+SHORT = 12
+"""An order in at most this many words is a simple one."""
+
+NAVIGATION = (
+    "walk go move turn enter leave exit climb jump run step head follow open close pick drop take grab put push "
+    "pull press look wait stop sit stand wave north south east west"
+)
+PLANNING = "plan plans planning strategy strategic strategize strategise optimal optimise optimize roadmap tradeoff"
+PHRASES = ("trade off", "long term", "think through", "step by step", "pros and cons", "root cause", "work out how")
+
+
+class KeywordRule(Struct, frozen=True):
+    """``any_keyword``: words and phrases, of which one must be in the ask, whole and in any case. ``first``: the ask
+    must begin with it. ``max_words``: asks longer than this do not fit; 0 for no limit."""
+
+    any_keyword: tuple[str, ...]
+    use: str
+    first: bool = False
+    max_words: int = 0
+
+
+THREE_TIERS = (
+    KeywordRule((*PLANNING.split(), *PHRASES), "heavy"),
+    KeywordRule(tuple(NAVIGATION.split()), "fast", first=True, max_words=SHORT),
+)
+"""Planning to ``heavy``, short orders to ``fast``. No rule leads to a paid tier: that is for overrides and failures."""
+
+
+class KeywordHit(Struct, frozen=True):
+    """Where an ask goes, and the keyword that said so."""
+
+    use: str
+    keyword: str
+
+
+class _Compiled(Struct, frozen=True):
+    words: frozenset[str]
+    phrases: tuple[tuple[str, str], ...]
+    rule: KeywordRule
+
+
+class Keywords:
+    """``rules`` made ready for matching. Raises ``ValueError`` for a keyword without a word."""
+
+    def __init__(self, rules: Sequence[KeywordRule] = THREE_TIERS) -> None:
+        self._rules = [_compile(rule) for rule in rules]
+
+    def match(self, ask: str) -> KeywordHit | None:
+        """The first rule that fits; None where none does. Looks at a bounded head and tail of ``ask``."""
+        words = _WORD.findall(bounded(ask).lower())
+        known, joined = set(words), f" {' '.join(words)} "
+        for compiled in self._rules:
+            rule = compiled.rule
+            if rule.max_words and len(words) > rule.max_words:
+                continue
+            if keyword := _first(compiled, words, joined) if rule.first else _any(compiled, known, joined):
+                return KeywordHit(rule.use, keyword)
+        return None
+
+
+def keyword_score(hit: KeywordHit | None) -> Score:
+    """The hit of `THREE_TIERS` on the scale of the scorers; it abstains where no rule fits."""
+    if hit is None:
+        return Score(0.0, fired=False)
+    return Score(10.0 if hit.use == "heavy" else 0.0)
+
+
+def _compile(rule: KeywordRule) -> _Compiled:
+    split = {keyword: _WORD.findall(keyword.lower()) for keyword in rule.any_keyword}
+    for keyword, words in split.items():
+        if not words:
+            raise ValueError(f"the keyword {keyword!r} has no word in it; leave it out")
+    phrases = tuple((f" {' '.join(words)} ", keyword) for keyword, words in split.items() if len(words) > 1)
+    return _Compiled(frozenset(words[0] for words in split.values() if len(words) == 1), phrases, rule)
+
+
+def _any(compiled: _Compiled, known: set[str], joined: str) -> str:
+    if words := compiled.words & known:
+        return min(words)
+    return next((keyword for phrase, keyword in compiled.phrases if phrase in joined), "")
+
+
+def _first(compiled: _Compiled, words: list[str], joined: str) -> str:
+    if words and words[0] in compiled.words:
+        return words[0]
+    return next((keyword for phrase, keyword in compiled.phrases if joined.startswith(phrase)), "")
