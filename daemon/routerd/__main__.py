@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import resource
 import sys
@@ -47,6 +48,7 @@ def serve_command(config: Path | None, socket: Path | None, state_dir: Path | No
     """
     os.umask(0o077)  # whatever it makes, folders on the way among it, is its user's alone
     _raise_descriptor_limit()
+    _stay_responsive()
     where = places(config, socket, state_dir)
     try:
         with logging_to(where.log_file, terminal=not quiet):
@@ -69,6 +71,15 @@ def _raise_descriptor_limit() -> None:
     wanted = 4096 if hard == resource.RLIM_INFINITY else min(4096, hard)
     if soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def _stay_responsive() -> None:
+    # A reload of a large file is work for a helper thread: it must give the interpreter up often, and must not set
+    # off a collection of all that was imported, which would hold it for tens of milliseconds.
+    sys.setswitchinterval(0.001)
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
 
 
 def _only(error: Exception) -> Exception:

@@ -386,3 +386,16 @@ def test_no_complaint_shows_a_secret(wrong: str) -> None:
     found = complaints("", f"backends: {{far: {wrong}}}\ndefault: far\n")
     assert found
     assert SECRET not in "".join(found)
+
+
+@pytest.mark.parametrize(
+    ("use", "said"),
+    [("a", "a leads to no API"), ("e", "e leads to far and other")],
+)
+def test_a_routes_key_is_for_one_api(use: str, said: str) -> None:
+    base = BASE.replace("default: a", "default: a\nendpoints: {e: {fallback: [a, far, other]}}").replace(
+        "far:", "other: {openai: {model: m}}, far:"
+    )
+    found = complaints(f"routes: [{{match: {{}}, use: {use}, set: {{api_key: {{env: K}}}}}}]", base)
+    assert found == [f"4:10: routes[0].set: api_key and model are for one backend over HTTP, and {said} (use it)"]
+    load(base + "routes: [{match: {}, use: far, set: {model: other, api_key: {env: K}}}]", "routes.yaml")

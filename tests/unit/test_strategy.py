@@ -581,3 +581,12 @@ def test_the_same_request_and_seed_give_the_same_decision(seed: str, task: str, 
     assert decide(ANY, features, view, seed=seed, trace=True) == first
     assert (msgspec.msgpack.encode(chat), repr(ANY.endpoints["e"])) == (before, table_before), "nothing was changed"
     assert replace(first.decision, trace=[]) == decide(ANY, Features(chat), view, seed=seed).decision
+
+
+def test_spill_explicit_leaves_an_endpoint_of_nothing_but_apis_alone() -> None:
+    assert order("{fallback: [cloud, paid], spill: explicit}") == "cloud paid"
+    assert order("{fallback: [cloud, a, paid], spill: explicit}") == "cloud a"
+
+
+def test_a_session_model_that_a_reload_removed_is_no_opinion() -> None:
+    assert order("{fallback: [a]}", session_model="gone") == "a"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .graph import backends_of, cycle, places
 from .report import Place, Report
-from .schema import ConfigSpec
+from .schema import ConfigSpec, RouteSpec
 from .yamltree import Node
 
 MOST_PLACES = 1000
@@ -22,6 +22,18 @@ def check_whole(config: ConfigSpec, tree: Node, report: Report) -> None:
     for index, route in enumerate(config.routes):
         if route.set and route.set.local_only and routes:
             _check_local(config, route.use, routes.elements()[index], f"routes[{index}]", report)
+        if route.set and (route.set.api_key or route.set.model) and routes:
+            _check_one_api(config, route, routes.elements()[index], f"routes[{index}]", report)
+
+
+def _check_one_api(config: ConfigSpec, route: RouteSpec, place: Place, path: str, report: Report) -> None:
+    """One maker's key or model name must not reach another maker."""
+    apis = [name for name in backends_of(config, route.use) if config.backends[name].http]
+    if len(apis) != 1:
+        said = f"{route.use} leads to {' and '.join(apis)}" if apis else f"{route.use} leads to no API"
+        report.add(
+            place, f"{path}.set: api_key and model are for one backend over HTTP, and {said}", "use that backend"
+        )
 
 
 def _check_cycles(config: ConfigSpec, tree: Node, report: Report) -> bool:

@@ -37,6 +37,7 @@ def admit(
     admission = Admission([], [], [])
     seen: set[str] = set()
     drained: dict[str, str] = {}
+    inside = False  # whether a backend on this machine came before
     for item in items:
         if item.drained:
             drained.setdefault(item.backend, item.reason)
@@ -44,9 +45,11 @@ def admit(
         if item.backend in seen:
             continue
         seen.add(item.backend)
-        if local_only and not backends[item.backend].local:
+        local = backends[item.backend].local
+        inside = inside or local
+        if local_only and not local:
             why_not = "local_only: it would leave the machine"
-        elif endpoint.spill == "explicit" and not backends[item.backend].local:
+        elif endpoint.spill == "explicit" and inside and not local:
             why_not = "spill: explicit: only where the request names it"
         else:
             why_not = _lacks(item.backend, asking)

@@ -103,6 +103,8 @@ def decide(
 def _destination(table: Table, features: Features, session_model: str, broken: list[tuple[str, str]]) -> _Destination:
     for model, who in ((features.chat.model, "request"), (session_model, "session")):
         if named := table.named(model):
+            if named not in table.endpoints and who == "session":
+                continue  # a reload has removed what the session chose
             if named not in table.endpoints:
                 raise UnknownModelError(named, table.nearest(named))
             return _Destination(named, who)

@@ -129,8 +129,6 @@ class _Endpoints:
         return compile_strategy(self._config.endpoints[name], self._resolve, self._billing)
 
 
-def compile_table(
-    config: ConfigSpec, scorers: Mapping[str, Scorer] | None = None, judge: Judge | None = None
-) -> Table:
+def compile_table(config: ConfigSpec, scorers: Mapping[str, Scorer] | None = None, judge: Judge | None = None) -> Table:
     """``config`` must have passed its checks. ``scorers``: learned classifiers, by name."""
     return Table(config, scorers or {}, judge)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 
 from routerd_client.records import Decision
@@ -30,12 +31,18 @@ def trace_of(
         factors = ", ".join(f"{factor} {value}" for factor, value in score.factors.items())
         what = f"{score.value:.2f} of 10" if score.fired else "no sign either way"
         lines.append(f"complexity by {name}: {what}" + (f" ({factors})" if factors else ""))
-    lines.append(f"endpoint {decision.endpoint}: {type(table.endpoints[decision.endpoint].strategy).__name__.lower()}")
+    lines.append(f"endpoint {decision.endpoint}: {_strategy(table, decision)}")
     for candidate in decision.candidates:
         wait = f", expected wait {candidate.wait_s:.1f} s" if candidate.wait_s else ""
         lines.append(f"candidate {candidate.backend}: {', '.join(candidate.reasons)}{wait}")
     lines += [f"skipped {s.backend}: {s.reason}" for s in decision.skipped]
     return lines
+
+
+def _strategy(table: Table, decision: Decision) -> str:
+    """The strategy as it is written: ``by_complexity``."""
+    name = type(table.endpoints[decision.endpoint].strategy).__name__
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
 
 
 def _routes(table: Table, asking: Asking, matched: CompiledRoute | None, broken: dict[str, str]) -> Iterator[str]:
