@@ -397,5 +397,7 @@ def test_a_routes_key_is_for_one_api(use: str, said: str) -> None:
         "far:", "other: {openai: {model: m}}, far:"
     )
     found = complaints(f"routes: [{{match: {{}}, use: {use}, set: {{api_key: {{env: K}}}}}}]", base)
-    assert found == [f"4:10: routes[0].set: api_key and model are for one backend over HTTP, and {said} (use it)"]
+    assert found == [
+        f"4:10: routes[0].set: api_key and model are for one backend over HTTP, and {said} (use that backend)"
+    ]
     load(base + "routes: [{match: {}, use: far, set: {model: other, api_key: {env: K}}}]", "routes.yaml")
