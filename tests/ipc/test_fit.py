@@ -216,16 +216,15 @@ async def test_where_no_counter_can_be_started_nothing_is_counted(tmp_path: Path
 
 
 @asynccontextmanager
-async def supervising_a_model_in(folder: Path, state: Path) -> AsyncIterator[Supervisor]:
+async def supervising_a_model_in(folder: Path | None, state: Path) -> AsyncIterator[Supervisor]:
     """With one model ``small``, whose files are in ``folder``, or nowhere."""
-    found = folder if folder.is_dir() else None
 
     async def prepare(_reference: str, _on_phase: object) -> Path:
-        return folder
+        return folder or state
 
     async def find(_reference: str) -> Path | None:
         await anyio.lowlevel.checkpoint()
-        return found
+        return folder
 
     async with Supervisor(state, prepare, find=find, command=fake_command) as supervisor:
         supervisor.reconcile({"small": spec("--context 999 --load-seconds 0.1")})
@@ -252,7 +251,7 @@ async def test_its_context_and_its_load_are_known_from_its_folder_and_from_earli
 
 
 async def test_nothing_is_known_of_a_model_whose_files_are_not_here(tmp_path: Path) -> None:
-    async with supervising_a_model_in(tmp_path / "nowhere", tmp_path) as supervisor:
+    async with supervising_a_model_in(None, tmp_path) as supervisor:
         assert supervisor.context("small") is None
         assert await supervisor.count("small", CHAT) is None
         assert supervisor.wait("small") == UNMEASURED_LOAD_S

@@ -32,7 +32,13 @@ endpoints: {{primary: {{fallback: [small, large]}}}}
 default: primary
 """
     with standalone_daemon(tmp_path, routes) as running:
+        until_blocking(lambda: contexts(running) == [1024, 4096], "both folders have been read")
         yield running
+
+
+def contexts(daemon: Standalone) -> list[int | None]:
+    with daemon.client() as client:
+        return [model.context for model in client.status().models]
 
 
 def prompt(characters: int) -> str:

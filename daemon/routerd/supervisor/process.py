@@ -148,7 +148,7 @@ class ModelProcess:
             residency=self.residency,
             pid=worker.pid if worker and not worker.gone.is_set() else None,
             in_flight=self._leases,
-            context=ready.context if ready else None,
+            context=self.context,
             load_s=ready.load_s if ready else None,
             idle_unload_s=max(0.0, due - now) if due is not None else None,
             memory_bytes=worker.memory.active + worker.memory.cache if worker and worker.memory else None,
