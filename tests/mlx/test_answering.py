@@ -6,7 +6,10 @@ import math
 
 import pytest
 
+from routerd.wire import FromWorker, Generate, Piece, Ping, Pong, Prefill
+from routerd.worker.lm import Model
 from routerd_client.chat import FinishReason
+from tests.mlx.in_process import run_engine
 from tests.support.worker_client import WorkerClient, ask
 
 PROMPTS = [f"question number {n} " * (n + 1) for n in range(8)]
@@ -31,6 +34,16 @@ def test_an_answer_streams_token_by_token(worker: WorkerClient) -> None:
     assert answer.finished.finish_reason is FinishReason.LENGTH
     assert answer.finished.usage.completion_tokens == 12
     assert answer.prefills[-1].done == answer.prefills[-1].total == answer.finished.usage.prompt_tokens
+
+
+def test_the_end_of_a_prompt_is_told_with_the_first_token(tiny: Model) -> None:
+    def ping(message: FromWorker) -> Ping | None:
+        return Ping(id=9) if isinstance(message, Prefill) and message.done == message.total else None
+
+    kinds = [type(m) for m in run_engine(tiny, [Generate(id=0, chat=ask())], answer=ping).messages]
+
+    assert kinds[: kinds.index(Piece)] == [Prefill] * kinds.index(Piece)
+    assert kinds.index(Pong) > kinds.index(Piece) > 0
 
 
 def test_greedy_text_is_the_same_alone_and_among_eight(worker: WorkerClient) -> None:

@@ -49,6 +49,14 @@ def test_the_longest_known_beginning_is_taken() -> None:
     assert cache.take([9, 9]) == (None, 0)
 
 
+def test_a_beginning_that_is_hardly_one_is_not_taken() -> None:
+    cache = PromptCache(1000, Sized(), shortest=2)
+    cache.keep([1, 2, 3], [1, 2, 3], room=1000)
+
+    assert cache.take([1, 9, 9]) == (None, 0)
+    assert cache.take([1, 2, 9]) == ([1, 2], 2)
+
+
 def test_the_last_token_is_always_left_to_compute() -> None:
     assert filled([1, 2, 3]).take([1, 2, 3]) == ([1, 2], 2)
     assert filled((1, 2, 3)).take([1, 2, 3]) == (None, 0)

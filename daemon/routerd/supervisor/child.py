@@ -25,6 +25,7 @@ from .errors import ProcessFailedError
 from .leftovers import kill_group
 from .sizing import Size
 from .stream import Stream
+from .waiting import News
 
 log = structlog.get_logger()
 
@@ -83,8 +84,8 @@ class Worker:
         """Set when the load has ended, either way, or the process has."""
         self.gone = anyio.Event()
         """Set when the process has ended and nothing more will come."""
-        self.news = anyio.Event()
-        """Set, and replaced, at each step of the load and when work begins."""
+        self.news = News()
+        """Told at each step of the load, when work begins, and at the end. Whoever spawned it may give its own."""
         self.last_sign = anyio.current_time()
         """When it last showed progress."""
 
@@ -155,8 +156,8 @@ class Worker:
             self.last_sign = anyio.current_time()
         self._owed.add(stream.id)
         self._streams[stream.id] = stream
-        self._tell()
         self.send(question)
+        self.news.tell()
         try:
             yield stream
         finally:
@@ -240,7 +241,7 @@ class Worker:
         self._death = self._explain()
         self.gone.set()
         self.settled.set()
-        self.news.set()
+        self.news.tell()
         for stream in self._streams.values():
             stream.fail(self._death)
         for question in self._questions.values():
@@ -273,9 +274,11 @@ class Worker:
             log.debug("worker.stderr", backend=self._name, pid=self.pid, line=line)
 
     async def _read_pipe(self) -> None:
-        frames = FrameBuffer()
+        frames, pipe = FrameBuffer(), self._pipe.extra(anyio.abc.SocketAttribute.raw_socket)
         try:
             while True:
+                # `receive` alone leaves an error in the loop's log where it is cancelled as something comes.
+                await anyio.wait_readable(pipe)
                 for frame in frames.feed(await self._pipe.receive(262144)):
                     self._handle(wire.from_worker_decoder.decode(frame))
         except (anyio.EndOfStream, anyio.BrokenResourceError, OSError):
@@ -301,7 +304,7 @@ class Worker:
                 self.memory = message.memory
             case wire.Loading() | wire.Ready() | wire.LoadFailed():
                 self._loaded(message)
-                self._tell()
+                self.news.tell()
 
     def _loaded(self, message: wire.Loading | wire.Ready | wire.LoadFailed) -> None:
         match message:
@@ -313,7 +316,3 @@ class Worker:
             case wire.LoadFailed():
                 self.refused = message
         self.settled.set()
-
-    def _tell(self) -> None:
-        self.news.set()
-        self.news = anyio.Event()

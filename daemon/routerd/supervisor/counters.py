@@ -16,7 +16,6 @@ from ..config.schema import MlxSpec
 from .child import Worker
 from .effects import Find
 from .errors import ProcessFailedError
-from .waiting import wait_any
 
 log = structlog.get_logger()
 
@@ -119,5 +118,6 @@ class _Counter:
             due = (now if self._open else self._idle_since) + seconds
             if now >= due:
                 return True
-            await wait_any(worker.gone, until=due)
+            with anyio.CancelScope(deadline=due):
+                await worker.gone.wait()
         return False

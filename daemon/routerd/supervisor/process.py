@@ -20,7 +20,7 @@ from .loading import Loading
 from .schedule import Slot
 from .sizing import Size
 from .state import Event, State, may_start, settled, step
-from .waiting import wait_any
+from .waiting import News
 
 log = structlog.get_logger()
 
@@ -60,7 +60,7 @@ class ModelProcess:
         self._stop_wanted = False
         self._loading: Loading | None = None
         self._changed = anyio.Event()  # for those who wait for a state, or for an idle moment
-        self._wake = anyio.Event()  # for `_run` alone
+        self._news = News()  # for `_run` alone
 
     def __repr__(self) -> str:
         return f"<ModelProcess {self.name} {self.residency.value} {self._leases} leases>"
@@ -113,7 +113,7 @@ class ModelProcess:
         """Take over settings that need no new process (keep_alive, timeouts, pin)."""
         self.pinned = self.pinned if spec.pin == self.spec.pin else spec.pin
         self.spec = spec
-        self._wake.set()
+        self._news.tell()
 
     def expect(self, context: int, load_s: float) -> None:
         """Take over what its files say, where it has not said better itself."""
@@ -160,7 +160,7 @@ class ModelProcess:
 
     def nudge(self) -> None:
         """Somebody who waited for it waits no more."""
-        self._wake.set()
+        self._news.tell()
 
     # Wishes: each takes effect on its own time, and announces it
 
@@ -189,7 +189,7 @@ class ModelProcess:
         """The end of one `admit`."""
         self._leases -= 1
         self._idle_since = anyio.current_time()
-        self._wake.set()
+        self._news.tell()
         self._announce()
 
     def drain(self) -> None:
@@ -204,7 +204,7 @@ class ModelProcess:
             return
         self._stop_wanted = True
         self._step(Event.STOP)  # at once, so that nobody is taken in any more
-        self._wake.set()
+        self._news.tell()
         if self._loading:
             self._loading.cancel()
         if self.busy and self.worker and reason:
@@ -269,6 +269,7 @@ class ModelProcess:
         if found is None:
             return None
         self.worker = worker = await self._spawn(*found)
+        worker.news = self._news
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(worker.run)
             await self._effects.recorded(worker.pid, self.name, True)
@@ -293,8 +294,7 @@ class ModelProcess:
     async def _load(self, worker: Worker) -> None:
         deadline = anyio.current_time() + self.spec.load_timeout
         while not worker.settled.is_set() and not self._stop_wanted and anyio.current_time() < deadline:
-            self._wake = anyio.Event()
-            await wait_any(worker.news, worker.settled, self._wake, until=deadline)
+            await self._news.wait(deadline)
             self._announce()
         if worker.ready and not worker.gone.is_set() and not self._stop_wanted:
             self._idle_since = anyio.current_time()
@@ -307,8 +307,7 @@ class ModelProcess:
             due = self._next_due(worker)
             if due is not None and anyio.current_time() >= due:
                 return
-            self._wake = anyio.Event()
-            await wait_any(self._wake, worker.news, worker.gone, until=due)
+            await self._news.wait(due)
 
     def _next_due(self, worker: Worker) -> float | None:
         if worker.in_flight:

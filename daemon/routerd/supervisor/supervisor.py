@@ -33,7 +33,7 @@ from .process import ModelProcess
 from .queue import OnProgress, Queue, Ticket
 from .schedule import Actions, Policy, Waiter, order, relieve, schedule
 from .sizing import Size, size_of
-from .waiting import wait_any
+from .waiting import News
 
 log = structlog.get_logger()
 
@@ -81,7 +81,7 @@ class Supervisor:
         self._policy = Policy(budget=None)
         self._queue = Queue()
         self._closing = False
-        self._look_wanted = anyio.Event()
+        self._news = News()  # for `_watch` alone
         self._tasks: anyio.abc.TaskGroup
         self._fleet: Fleet
         self._counters: Counters
@@ -284,19 +284,18 @@ class Supervisor:
     # Deciding and doing
 
     def _want_look(self) -> None:
-        self._look_wanted.set()
+        self._news.tell()
 
     async def _watch(self) -> None:
         """Look again whenever something has happened, or time may have changed the answer."""
         measured = anyio.current_time()
         while True:
-            self._look_wanted = anyio.Event()
             soonest = self._look()
             # Without models there is nothing to measure; but pressure must be seen to end.
             measures = self._policy.pressed or any(process.worker for process in self._fleet)
             due = measured + self._measure_s if measures else None
             times = [t for t in (soonest, due) if t is not None]
-            await wait_any(self._look_wanted, until=min(times, default=None))
+            await self._news.wait(min(times, default=None))
             if due and anyio.current_time() >= due:
                 measured = anyio.current_time()
                 await self._round()

@@ -1,20 +1,25 @@
-"""Waiting for one of several facts, or a time."""
+"""One task that waits, and many who may wake it."""
 
 from __future__ import annotations
+
+import math
 
 import anyio
 
 
-async def wait_any(*events: anyio.Event, until: float | None = None) -> None:
-    """Return when one of ``events`` is set or the loop's clock reaches ``until``, whichever is first."""
-    async with anyio.create_task_group() as tasks:
-        for event in events:
-            tasks.start_soon(_cancel_after, event, tasks.cancel_scope)
-        if until is not None:
-            await anyio.sleep_until(until)
-            tasks.cancel_scope.cancel()
+class News:
+    """Says that something has happened, not what: the one task that waits looks at everything anew."""
 
+    def __init__(self) -> None:
+        self._event = anyio.Event()
 
-async def _cancel_after(event: anyio.Event, scope: anyio.CancelScope) -> None:
-    await event.wait()
-    scope.cancel()
+    def tell(self) -> None:
+        """Wake whoever waits; where nobody does, the next `wait` returns at once."""
+        self._event.set()
+
+    async def wait(self, until: float | None = None) -> None:
+        """Return when something was told since the last return, or when the loop's clock reaches ``until``."""
+        with anyio.CancelScope(deadline=math.inf if until is None else until):
+            await self._event.wait()
+        if self._event.is_set():
+            self._event = anyio.Event()

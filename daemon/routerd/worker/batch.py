@@ -16,6 +16,10 @@ from .pool import Cost, Pool
 from .promptcache import PromptCache
 from .sampling import Samplers
 
+WORTH_COPYING = 16
+"""Fewer tokens are computed sooner, along with the rest of their prompt, than their cache is copied. Most prompts
+of one template begin with a few tokens alike."""
+
 
 class Limits(Struct, frozen=True):
     """``rows`` answers at once; ``kv_pool`` bytes of KV caches (0: any), ``prompt_cache`` of them kept (0: none)."""
@@ -34,7 +38,7 @@ class Batch:
         self._limits = limits
         self._generator = model.generator(limits.rows)
         self._chunks = ChunkSizer()
-        self._kept = PromptCache(limits.prompt_cache, lm.KvCaches())
+        self._kept = PromptCache(limits.prompt_cache, lm.KvCaches(), shortest=WORTH_COPYING)
         self._flights: dict[int, Flight] = {}
         self.pool = Pool(limits.kv_pool, Cost(0, 0))
 

@@ -75,7 +75,7 @@ class Engine:
             self._board()
             if len(self._batch):
                 self._step()
-            if self._out:
+            if any(map(_worth_sending, self._out)):
                 self._outbox.send_all(self._out)
                 self._out.clear()
 
@@ -229,3 +229,9 @@ class Engine:
 
     def _fail(self, id_: int, kind: FailureKind, message: str) -> None:
         self._out.append(Failed(id=id_, kind=kind, message=message))
+
+
+def _worth_sending(message: FromWorker) -> bool:
+    """Whether to wake the daemon for it alone: the end of a prompt is one step away from its first token, or from
+    a failure, and goes out with that."""
+    return not (isinstance(message, Prefill) and message.done == message.total)

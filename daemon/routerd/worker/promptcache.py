@@ -43,10 +43,14 @@ class Entry(Struct, frozen=True, eq=False):
 
 
 class PromptCache:
-    """Keeps up to ``limit`` bytes, those last used; 0 keeps nothing."""
+    """Keeps up to ``limit`` bytes, those last used; 0 keeps nothing.
 
-    def __init__(self, limit: int, caches: Caches) -> None:
+    Beginnings of fewer than ``shortest`` tokens are not worth taking.
+    """
+
+    def __init__(self, limit: int, caches: Caches, shortest: int = 1) -> None:
         self._limit = limit
+        self._shortest = shortest
         self._caches = caches
         self._entries: list[Entry] = []  # the last used at the end
         self.size = 0
@@ -60,14 +64,15 @@ class PromptCache:
         return max((entry.usable(tokens) for entry in self._entries), default=0)
 
     def take(self, tokens: list[int]) -> tuple[Any, int]:
-        """A cache of the longest known beginning of ``tokens`` and its length; ``None`` and 0 where there is none.
+        """A cache of the longest known beginning of ``tokens`` and its length; ``None`` and 0 where none is known
+        that is worth it.
 
         The last token is never part of it: an answer needs one to begin with.
         """
         wanted = tokens[:-1]
         found = [(entry.usable(wanted), -len(entry.tokens), entry) for entry in self._entries]
         length, _, best = max(found, key=lambda each: each[:2], default=(0, 0, None))
-        if best is None or not length:
+        if best is None or length < self._shortest:
             return None, 0
         self._entries.remove(best)
         self._entries.append(best)
