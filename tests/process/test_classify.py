@@ -81,6 +81,12 @@ def test_calibrate_as_json_has_these_keys(labelled: Path, tmp_path: Path) -> Non
     assert figures["threshold"] == decode(model.read_bytes()).threshold
 
 
+def test_contaminated_rows_are_left_out(tmp_path: Path) -> None:
+    rows = [*outcomes(), *(msgspec.structs.replace(row, contaminated=True) for row in outcomes(50, seed=2))]
+    done = ctl("calibrate", str(write(tmp_path / "rows.jsonl", rows)), "--out", str(tmp_path / "m"), "--json")
+    assert json.loads(done.stdout)["rows"] == len(outcomes())
+
+
 @pytest.mark.parametrize(
     ("line", "by", "why"),
     [

@@ -69,6 +69,9 @@ def test_where_no_factor_fires_it_abstains(ask: str) -> None:
         ("Why is the sky blue?", "question", 1),
         ("tea versus coffee", "question", 2),
         ("Compare and design", "question", 3),
+        ("\u201cCompare\u201d them,\u00a0design\u2026", "question", 3),
+        ("return the class", "code", 2),
+        ("1. wash", "steps", 0),
     ],
 )
 def test_each_factor(ask: str, factor: str, points: int) -> None:

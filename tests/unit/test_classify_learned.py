@@ -114,7 +114,7 @@ def broken(made: Classifier) -> list[tuple[bytes, str]]:
         (b"not a model", "damaged"),
         (data[: len(data) // 2], "damaged"),
         (msgspec.msgpack.encode(fields | {"hashes": b"123"}), "damaged"),
-        (msgspec.msgpack.encode(fields | {"weights": b""}), "damaged"),
+        (msgspec.msgpack.encode(fields | {"products": b""}), "damaged"),
         (msgspec.msgpack.encode(fields | {"routerd_classifier": 99, "levels": "new"}), "version 99.*upgrade"),
         (msgspec.msgpack.encode(fields | {"form": fields["form"][1:]}), "another routerd"),
         (msgspec.msgpack.encode(fields | {"levels": []}), "another routerd"),

@@ -590,3 +590,12 @@ def test_spill_explicit_leaves_an_endpoint_of_nothing_but_apis_alone() -> None:
 
 def test_a_session_model_that_a_reload_removed_is_no_opinion() -> None:
     assert order("{fallback: [a]}", session_model="gone") == "a"
+
+
+def test_what_a_harness_asks_for_itself_goes_to_the_lowest_band() -> None:
+    bands = "{by_complexity: [{below: 3, use: a}, {use: b}]}"
+    ask = "Generate a short title for this conversation: 7.5"
+    assert order(bands, prompt=ask) == "a b"
+    assert (
+        decided(table(bands), prompt=ask).decision.candidates[0].reasons[0] == "housekeeping of the client's: below 3"
+    )

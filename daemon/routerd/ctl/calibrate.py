@@ -39,7 +39,8 @@ def command(file: Path, by: By, target_share: float, out: Path | None, png: Path
     FILE has one JSON object a line: {"prompt": ..., "strong_score": 1, "weak_score": 0}, scores on any one scale,
     or {"prompt": ..., "label": "simple" or "complex"}. 'rules' sets only the threshold of the built-in score;
     'learned' trains on the prompts; 'judge' on each row's "weak_answer" too, to say whether it should stand.
-    Every figure is measured on prompts that the model measured had not seen.
+    Rows with "contaminated": true are left out. Every figure is measured on prompts that the model measured had not
+    seen.
 
     \b
     Examples:
@@ -70,8 +71,8 @@ def command(file: Path, by: By, target_share: float, out: Path | None, png: Path
 
 
 def read_rows(lines: Iterable[bytes], name: str, by: By) -> list[Row]:
-    """The rows of ``lines``; empty lines are passed over. Raises ``ValueError`` with ``name:line`` for the first
-    one that cannot be used for ``by``."""
+    """The rows of ``lines``; empty lines and contaminated rows are passed over. Raises ``ValueError`` with
+    ``name:line`` for the first one that cannot be used for ``by``."""
     rows = []
     for number, line in enumerate(lines, 1):
         if not line.strip():
@@ -80,6 +81,8 @@ def read_rows(lines: Iterable[bytes], name: str, by: By) -> list[Row]:
             row = msgspec.json.decode(line, type=Row)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise ValueError(f"{name}:{number}: {error}") from error
+        if row.contaminated:
+            continue
         if row.scores is None:
             raise ValueError(f'{name}:{number}: give "strong_score" and "weak_score", or "label"')
         if by == "judge" and row.weak_answer is None:

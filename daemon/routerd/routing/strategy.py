@@ -144,7 +144,9 @@ class ByComplexity(Struct, frozen=True):
 
     def order(self, asking: Asking) -> Iterator[Item]:
         score = asking.score(self.classifier)
-        if score.fired:
+        if asking.features.ask.housekeeping:
+            at, said = 0, "housekeeping of the client's"
+        elif score.fired:
             at = next(
                 (i for i, (below, _) in enumerate(self.bands) if below is None or score.value < below), len(self.bands)
             )

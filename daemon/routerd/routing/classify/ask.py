@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
+from functools import cached_property
 
 from msgspec import Struct
 
@@ -41,17 +42,31 @@ _HOUSEKEEPING = re.compile(
     r"|^\s*compact (?:this|the|our) conversation",
     re.IGNORECASE,
 )
+_HINTS = ("title", "isnewtopic", "### task:", "summar", "compact")
+"""One of these is in all that `_HOUSEKEEPING` finds; to look for them first is a hundred times faster."""
 _LOOK = 2000
 """Characters of the ask, and of the system message, in which housekeeping shows."""
 
 
-class Ask(Struct, frozen=True):
-    """``text`` is empty where no person asked anything. ``housekeeping``: the harness wants a title or a summary
-    for itself, whatever it quotes. ``tool_results``: results of tools that came after the ask."""
+class Ask(Struct, frozen=True, dict=True):
+    """``text`` is empty where no person asked anything. ``tool_results``: results of tools that came after the
+    ask. ``system`` is the conversation's system message, as far as it is looked at."""
 
     text: str = ""
-    housekeeping: bool = False
     tool_results: int = 0
+    system: str = ""
+
+    @cached_property
+    def housekeeping(self) -> bool:
+        """Whether the harness wants a title or a summary for itself, whatever it quotes."""
+        # A title maker says so in its system message; an agent's long one may mention titles among much else.
+        system = self.system if len(self.system) < _LOOK else ""
+        return any(_wants_housekeeping(text[:_LOOK]) for text in (self.text, system))
+
+
+def _wants_housekeeping(text: str) -> bool:
+    lowered = text.lower()
+    return any(word in lowered for word in _HINTS) and _HOUSEKEEPING.search(text) is not None
 
 
 def newest_ask(messages: Sequence[Message]) -> Ask:
@@ -62,9 +77,7 @@ def newest_ask(messages: Sequence[Message]) -> Ask:
         if message.role == "tool":
             results += 1
         if message.role == "user" and (text := _asked(message)):
-            # A title maker says so in its system message; an agent's long one may mention titles among much else.
-            own = _HOUSEKEEPING.search(text[:_LOOK]) or (len(system) < _LOOK and _HOUSEKEEPING.search(system))
-            return Ask(text, bool(own), results)
+            return Ask(text, results, system)
     return Ask(tool_results=results)
 
 

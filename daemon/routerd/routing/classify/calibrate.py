@@ -19,7 +19,8 @@ MIN_ROWS = 20
 
 class Row(Struct, frozen=True):
     """A prompt, and how well the strong and the weak model did on it, on any one scale; or a ``label`` instead.
-    ``weak_answer`` is for training a judge."""
+    ``weak_answer`` is for training a judge. A ``contaminated`` row, one that a model has been trained on, says
+    nothing and is to be left out."""
 
     prompt: str
     strong_score: float | None = None
@@ -27,6 +28,7 @@ class Row(Struct, frozen=True):
     label: Literal["simple", "complex"] | None = None
     weak_answer: str | None = None
     id: str | int | None = None
+    contaminated: bool = False
 
     @property
     def scores(self) -> tuple[float, float] | None:

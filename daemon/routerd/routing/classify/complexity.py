@@ -33,12 +33,13 @@ BOUNDARY = 3.0
 WEIGHTS = {"length": 0.15, "code": 0.25, "technical": 0.20, "steps": 0.20, "question": 0.20}
 LENGTHS = (100, 500, 1000)
 
-_SPACES = dict.fromkeys(map(ord, "!\"$%&'()*,-./:;<=>?@[\\]^_`{|}~"), " ")
-_NUMBERED = re.compile(r"^\s*\d{1,2}[.)] ", re.MULTILINE)
+_PARTING = b"!\"$%&'()*,-./:;<=>?@[\\]^_`{|}~" + bytes(range(128, 256))
+_SPACES = bytes.maketrans(_PARTING, b" " * len(_PARTING))
+_NUMBERED = re.compile(rb"\n[ \t]*\d{1,2}[.)] ")
 
 
-def _words(text: str) -> frozenset[str]:
-    return frozenset(text.split())
+def _words(text: str) -> frozenset[bytes]:
+    return frozenset(text.encode().split())
 
 
 _LANGUAGES = _words(
@@ -47,21 +48,8 @@ _LANGUAGES = _words(
 )
 _ARTEFACTS = _words("script code program function class method module codebase")
 _PROGRAMMING = _words("implement refactor debug compile parse parses rewrite")
-_CODE_SIGNS = (
-    "def ",
-    "class ",
-    "import ",
-    "return ",
-    "();",
-    "=>",
-    "->",
-    "!=",
-    "==",
-    "</",
-    "#include",
-    "SELECT ",
-    "{\n",
-)
+_CODE_WORDS = _words("def import return")
+_CODE_SIGNS = tuple(b"();|=>|->|!=|==|</|#include|SELECT |{\n".split(b"|"))
 _TECHNICAL = _words(
     "api apis rest graphql database databases sql nosql regex schema schemas json yaml xml redis postgres kafka "
     "queue cache caching async asynchronous thread threads threading mutex deadlock concurrency concurrent "
@@ -79,14 +67,14 @@ _ACTIONS = _words(
     "send sends convert converts sort sorts filter filters compute computes build builds test tests deploy "
     "deploys log logs create creates update updates delete deletes check checks plot plots train trains"
 )
-_EXPLAIN = _words("why explain describe how's reason")
+_EXPLAIN = _words("why explain describe reason")
 _COMPARE = _words("compare comparison contrast versus vs difference differences tradeoff tradeoffs evaluate")
 _DESIGN = _words("design architect write build implement prove derive optimize optimise refactor develop")
 
 
 def complexity(ask: str) -> Score:
     """The score of ``ask``, the newest real user ask. Looks at a bounded head and tail of it."""
-    text = bounded(ask)
+    text = bounded(ask).encode("utf-8", "replace")  # bytes: other letters than ASCII would cost three times as much
     known = set(text.lower().translate(_SPACES).split())
     factors = {
         "length": sum(len(ask) >= bound for bound in LENGTHS),
@@ -108,23 +96,23 @@ def _band(count: int, bounds: tuple[int, int, int]) -> int:
     return sum(count >= bound for bound in bounds)
 
 
-def _code(text: str, known: set[str]) -> int:
-    if "```" in text:
+def _code(text: bytes, known: set[bytes]) -> int:
+    if b"```" in text:
         return 3
-    signs = sum(sign in text for sign in _CODE_SIGNS)
+    signs = len(known & _CODE_WORDS) + sum(sign in text for sign in _CODE_SIGNS)
     named = sum(not known.isdisjoint(words) for words in (_LANGUAGES, _ARTEFACTS, _PROGRAMMING))
     return min(3, named + min(signs, 2))
 
 
-def _steps(text: str, known: set[str]) -> int:
+def _steps(text: bytes, known: set[bytes]) -> int:
     sequence = _band(len(known & _SEQUENCE), (2, 3, 5))
-    numbered = _band(len(_NUMBERED.findall(text)), (2, 3, 5)) if "\n" in text else 0
+    numbered = _band(len(_NUMBERED.findall(b"\n" + text)), (2, 3, 5)) if b"\n" in text else 0
     row = _band(len(known & _ACTIONS), (2, 3, 5))
     most = max(sequence, numbered, row)
     return min(3, most + (not known.isdisjoint(_CONDITIONS))) if most else 0
 
 
-def _question(known: set[str]) -> int:
+def _question(known: set[bytes]) -> int:
     explains, compares = bool(known & _EXPLAIN), bool(known & _COMPARE)
     if compares:
         return 3 if explains or known & _DESIGN else 2

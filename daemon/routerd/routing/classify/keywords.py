@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 from msgspec import Struct
 
+from ..words import phrase, words
 from .score import Score
-from .text import bounded
 
-_WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)?")
 SHORT = 12
 """An order in at most this many words is a simple one."""
 
@@ -59,14 +57,14 @@ class Keywords:
         self._rules = [_compile(rule) for rule in rules]
 
     def match(self, ask: str) -> KeywordHit | None:
-        """The first rule that fits; None where none does. Looks at a bounded head and tail of ``ask``."""
-        words = _WORD.findall(bounded(ask).lower())
-        known, joined = set(words), f" {' '.join(words)} "
+        """The first rule that fits; None where none does. Looks at a bounded head of ``ask``."""
+        asked = words(ask)
+        known, joined = set(asked), f" {' '.join(asked)} "
         for compiled in self._rules:
             rule = compiled.rule
-            if rule.max_words and len(words) > rule.max_words:
+            if rule.max_words and len(asked) > rule.max_words:
                 continue
-            if keyword := _first(compiled, words, joined) if rule.first else _any(compiled, known, joined):
+            if keyword := _first(compiled, asked, joined) if rule.first else _any(compiled, known, joined):
                 return KeywordHit(rule.use, keyword)
         return None
 
@@ -79,21 +77,21 @@ def keyword_score(hit: KeywordHit | None) -> Score:
 
 
 def _compile(rule: KeywordRule) -> _Compiled:
-    split = {keyword: _WORD.findall(keyword.lower()) for keyword in rule.any_keyword}
-    for keyword, words in split.items():
-        if not words:
+    looked_for = {keyword: phrase(keyword) for keyword in rule.any_keyword}
+    for keyword, text in looked_for.items():
+        if not text.strip():
             raise ValueError(f"the keyword {keyword!r} has no word in it; leave it out")
-    phrases = tuple((f" {' '.join(words)} ", keyword) for keyword, words in split.items() if len(words) > 1)
-    return _Compiled(frozenset(words[0] for words in split.values() if len(words) == 1), phrases, rule)
+    phrases = tuple((text, keyword) for keyword, text in looked_for.items() if text.count(" ") > 2)
+    return _Compiled(frozenset(text.strip() for text in looked_for.values() if text.count(" ") == 2), phrases, rule)
 
 
 def _any(compiled: _Compiled, known: set[str], joined: str) -> str:
-    if words := compiled.words & known:
-        return min(words)
-    return next((keyword for phrase, keyword in compiled.phrases if phrase in joined), "")
+    if found := compiled.words & known:
+        return min(found)
+    return next((keyword for text, keyword in compiled.phrases if text in joined), "")
 
 
-def _first(compiled: _Compiled, words: list[str], joined: str) -> str:
-    if words and words[0] in compiled.words:
-        return words[0]
-    return next((keyword for phrase, keyword in compiled.phrases if joined.startswith(phrase)), "")
+def _first(compiled: _Compiled, asked: list[str], joined: str) -> str:
+    if asked and asked[0] in compiled.words:
+        return asked[0]
+    return next((keyword for text, keyword in compiled.phrases if joined.startswith(text)), "")

@@ -77,8 +77,8 @@ class _File(Struct, frozen=True, omit_defaults=True):
     levels: list[float]
     base: float = 0.0
     hashes: bytes = b""
-    idf: bytes = b""
-    weights: bytes = b""
+    squares: bytes = b""
+    products: bytes = b""
     form: list[tuple[float, float, float]] = []
 
 
@@ -95,8 +95,8 @@ def encode(classifier: Classifier) -> bytes:
             **plain,
             base=linear.base,
             hashes=_pack("I", hashes),
-            idf=_pack("f", [linear.grams[gram][0] for gram in hashes]),
-            weights=_pack("f", [linear.grams[gram][1] for gram in hashes]),
+            squares=_pack("f", [linear.grams[gram][0] for gram in hashes]),
+            products=_pack("f", [linear.grams[gram][1] for gram in hashes]),
             form=linear.form,
         )
     )
@@ -111,7 +111,7 @@ def decode(data: bytes) -> Classifier:
                 f"it is of version {version}, this routerd reads {VERSION}: upgrade, or calibrate again"
             )
         file = msgspec.msgpack.decode(data, type=_File)
-        weighted = zip(_unpack("f", file.idf), _unpack("f", file.weights), strict=True)
+        weighted = zip(_unpack("f", file.squares), _unpack("f", file.products), strict=True)
         linear = Linear(file.base, dict(zip(_unpack("I", file.hashes), weighted, strict=True)), file.form)
     except (msgspec.DecodeError, UnicodeDecodeError, ValueError, struct.error) as error:
         raise BadModelError(f"it is damaged ({error}): calibrate again") from error

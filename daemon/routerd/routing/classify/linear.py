@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import sqrt
+from math import fsum, sqrt
 
 from msgspec import Struct
 
@@ -13,8 +13,8 @@ MAX_DEVIATION = 4.0
 
 
 class Linear(Struct, frozen=True):
-    """``grams``: hash to (inverse document frequency, weight). ``form``: of each measure (mean, one over its
-    standard deviation, weight)."""
+    """``grams``: hash to (square of the inverse document frequency, that frequency times the weight). ``form``: of
+    each measure (mean, one over its standard deviation, weight)."""
 
     base: float
     grams: dict[int, tuple[float, float]]
@@ -22,14 +22,10 @@ class Linear(Struct, frozen=True):
 
     def score(self, features: Features) -> float:
         """The gain to expect. ``features`` must have as many measures as the model."""
-        grams = self.grams
-        total = norm = 0.0
-        # sorted: a sum in another order may differ in its last digit
-        for gram in sorted(grams.keys() & features.grams):
-            idf, weight = grams[gram]
-            norm += idf * idf
-            total += idf * weight
-        words = total / sqrt(norm) if norm else 0.0
+        known = list(filter(None, map(self.grams.get, features.grams)))
+        squares, products = zip(*known, strict=True) if known else ((), ())
+        # fsum: a plain sum in another order may differ in its last digit, and a set has none
+        words = fsum(products) / sqrt(fsum(squares)) if known else 0.0
         measured = zip(features.form, self.form, strict=True)
         return self.base + words + sum(weight * clip(x, mean, scale) for x, (mean, scale, weight) in measured)
 

@@ -16,7 +16,7 @@ from msgspec import Struct
 from .linear import Linear, clip
 from .text import Features
 
-FORM, WORDS = 0.03, 0.1
+FORM, WORDS = 0.015, 0.1
 """How much form and words may say, against a penalty of one on the weights."""
 FULL_TRUST = 800
 """From about this many rows on, words may say their part: with fewer, they are mostly chance."""
@@ -41,14 +41,19 @@ def fold(text: str, folds: int = FOLDS, salt: str = "") -> int:
 
 
 def unseen_scores(rows: Sequence[Example]) -> list[float]:
-    """Each row's score by a model that was trained on the other folds."""
+    """Each row's score by a model that was trained on the other folds.
+
+    All scores have the same base: a fold that gained more than the others leaves them a lower one, which would
+    set its rows back against theirs.
+    """
     scores = [0.0] * len(rows)
+    base = _mean_gain(rows)
     parts = [fold(row.text) for row in rows]
     for part in set(parts):
         model = train([row for row, its in zip(rows, parts, strict=True) if its != part])
         for i, row in enumerate(rows):
             if parts[i] == part:
-                scores[i] = model.score(row.features)
+                scores[i] = model.score(row.features) - model.base + base
     return scores
 
 
@@ -56,7 +61,7 @@ def train(rows: Sequence[Example]) -> Linear:
     """The scorer of ``rows``. Raises ``ValueError`` where there is none."""
     if not rows:
         raise ValueError("no rows to train on")
-    mean_gain = sum(row.gain for row in rows) / len(rows)
+    mean_gain = _mean_gain(rows)
     idf = _idf(rows)
     scales = _scales([row.features.form for row in rows])
     words = sqrt(WORDS * len(rows) ** 2 / (len(rows) ** 2 + FULL_TRUST**2))
@@ -67,15 +72,19 @@ def train(rows: Sequence[Example]) -> Linear:
         columns += range(len(column), len(column) + len(scales))
         values += [form * clip(x, *scale) for x, scale in zip(row.features.form, scales, strict=True)]
     weights = _ridge(vectors, [row.gain - mean_gain for row in rows], len(column) + len(scales))
-    grams = {gram: (idf[gram], weights[at] * words) for gram, at in column.items()}
+    grams = {gram: (idf[gram] ** 2, idf[gram] * weights[at] * words) for gram, at in column.items()}
     measures = [(*scale, weight * form) for scale, weight in zip(scales, weights[len(column) :], strict=True)]
     return Linear(mean_gain, grams, measures)
 
 
+def _mean_gain(rows: Sequence[Example]) -> float:
+    return sum(row.gain for row in rows) / len(rows)
+
+
 def _idf(rows: Sequence[Example]) -> dict[int, float]:
-    """Inverse document frequencies of what occurs in two rows at least."""
+    """Inverse document frequencies of what occurs in two rows at least, and not in all."""
     seen = Counter(gram for row in rows for gram in row.features.grams)
-    return {gram: log((1 + len(rows)) / (1 + times)) + 1 for gram, times in sorted(seen.items()) if times > 1}
+    return {gram: log((1 + len(rows)) / (1 + times)) for gram, times in sorted(seen.items()) if 1 < times < len(rows)}
 
 
 def _scales(forms: Sequence[Sequence[float]]) -> list[tuple[float, float]]:
