@@ -17,7 +17,17 @@ from msgspec import Struct
 
 from ._open_enum import OpenEnum
 from .chat import ChatRequest, FinishReason, Message, TokenLogprob, ToolCall, Usage
-from .records import Attempt, BackendStatus, ConfigError, Decision, FailureKind, MemoryStatus, ModelStatus, Plan, RouteStatus
+from .records import (
+    Attempt,
+    BackendStatus,
+    ConfigError,
+    Decision,
+    FailureKind,
+    MemoryStatus,
+    ModelStatus,
+    Plan,
+    RouteStatus,
+)
 
 PROTOCOL = 1
 

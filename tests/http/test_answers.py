@@ -8,9 +8,9 @@ from msgspec.structs import replace
 from routerd.backends.base import Piece, Waiting
 from routerd.backends.http import Http
 from routerd.routing.terms import Terms
+from routerd.selftest.fake_api import FORMATS, FakeApi
+from routerd.selftest.fake_formats import Knobs
 from routerd_client.chat import FinishReason, Message, Usage
-from tests.support.fake_api import FORMATS, FakeApi
-from tests.support.fake_formats import Knobs
 from tests.support.wait import until
 from tests.unit.chats import TOOLS
 

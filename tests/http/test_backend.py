@@ -11,7 +11,7 @@ from routerd.backends.build import FORMATS
 from routerd.backends.http import Http
 from routerd.config.http import HTTP_KINDS, HttpSpec
 from routerd.routing.view import Limits
-from tests.support.fake_api import FakeApi
+from routerd.selftest.fake_api import FakeApi
 
 from .asking import KEY, ask, backend, each_kind
 

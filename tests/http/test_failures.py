@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import ssl
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,9 @@ import anyio.abc
 import pytest
 
 from routerd.backends.http import Http
+from routerd.selftest.fake_api import FakeApi, fake_api, refused_url
+from routerd.selftest.fake_formats import Knobs
 from routerd_client.records import FailureKind
-from tests.support.fake_api import FakeApi, fake_api, refused_url
-from tests.support.fake_formats import Knobs
 
 from .asking import KEY, ask, backend, each_kind, failure
 
@@ -159,7 +160,7 @@ async def test_there_is_no_such_host(http: Http) -> None:
     assert error.message == "cannot find the address of nobody.invalid"
 
 
-async def test_a_certificate_that_nobody_vouches_for(http: Http, certificate: Path) -> None:
+async def test_a_certificate_that_nobody_vouches_for(http: Http, certificate: ssl.SSLContext) -> None:
     async with fake_api(tls=certificate) as api:
         error = await failure(backend(http, "openai", api.base_url))
 

@@ -9,8 +9,8 @@ import pytest
 from routerd.backends.base import Waiting
 from routerd.backends.http import Http, HttpBackend
 from routerd.routing.terms import USUAL
+from routerd.selftest.fake_api import FakeApi
 from routerd_client.records import FailureKind
-from tests.support.fake_api import FakeApi
 from tests.support.wait import until
 
 from .asking import Heard, ask, backend, chat, failure

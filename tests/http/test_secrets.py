@@ -12,11 +12,11 @@ from structlog.testing import capture_logs
 
 from routerd.backends.base import BackendError
 from routerd.backends.http import Http
-from routerd.backends.secrets import Secrets
+from routerd.backends.secrets import AGAIN_S, Secrets
 from routerd.config.types import SecretSpec
 from routerd.routing.terms import Terms
+from routerd.selftest.fake_api import FakeApi
 from routerd_client.records import FailureKind
-from tests.support.fake_api import FakeApi
 
 from .asking import KEY, ask, backend, each_kind, failure
 
@@ -85,6 +85,7 @@ async def test_where_it_was_looked_for(tmp_path: Path, spec: SecretSpec, words: 
         await Secrets(tmp_path, keychain=(), timeout=0.5).resolve(spec)
 
     assert caught.value.kind is FailureKind.AUTH_FAILED
+    assert caught.value.retry_after_s == AGAIN_S, "a locked keychain is no wrong key"
     assert words in caught.value.message
     assert "sk-secret" not in caught.value.message + caught.value.hint
 

@@ -153,7 +153,10 @@ async def test_a_stuck_worker_is_replaced_also_where_no_request_waits_for_long(t
 
 async def test_a_worker_that_does_not_read_holds_up_no_deadline(tmp_path: Path) -> None:
     """The prompt is larger than what the pipe to the worker takes."""
-    async with running_daemon(tmp_path, routes(small=fake("--deaf --context 9000000"))) as running, running.client() as client:
+    async with (
+        running_daemon(tmp_path, routes(small=fake("--deaf --context 9000000"))) as running,
+        running.client() as client,
+    ):
         await client.models("load", "small")
         worker = running.model("small").pid
         assert worker

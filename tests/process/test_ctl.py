@@ -105,7 +105,8 @@ def test_explain_tells_the_way_of_a_request(daemon: Standalone) -> None:
 
 def test_explain_as_json_has_these_keys(daemon: Standalone) -> None:
     decision = printed(daemon, "explain", "hello", "-c", "task=plan")
-    assert {"route", "endpoint", "candidates", "skipped", "overrides", "trace", "generation"} == decision.keys()
+    keys = {"route", "endpoint", "named", "candidates", "skipped", "overrides", "scores", "trace", "generation"}
+    assert decision.keys() == keys
     assert (decision["route"], decision["endpoint"], decision["skipped"]) == ("plans", "large", [])
     assert decision["candidates"][0]["backend"] == "large"
     assert "plans: match (task=plan) -> large" in decision["trace"]

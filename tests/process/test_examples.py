@@ -16,8 +16,9 @@ from tests.support.tiny_model import make_tiny_model
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
-def test_the_example_routes_are_without_mistakes() -> None:
-    assert load((EXAMPLES / "routes.yaml").read_text(), "routes.yaml").warnings == []
+@pytest.mark.parametrize("routes", sorted(EXAMPLES.rglob("routes.yaml")), ids=lambda path: path.parent.name)
+def test_example_routes_are_without_mistakes(routes: Path) -> None:
+    assert load(routes.read_text(), "routes.yaml").warnings == []
 
 
 @pytest.mark.parametrize("program", sorted(p.name for p in EXAMPLES.glob("*.py")))
@@ -37,3 +38,24 @@ def test_an_example_runs(program: str, tmp_path: Path) -> None:
     assert ran.stderr == b""
     assert ran.returncode == 0
     assert ran.stdout
+
+
+def test_the_story_of_a_refusal(tmp_path: Path) -> None:
+    tiny = make_tiny_model(tmp_path / "tiny")
+
+    ran = subprocess.run(
+        [sys.executable, EXAMPLES / "refusal_story" / "story.py", tiny],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+    assert (ran.returncode, ran.stderr) == (0, "")
+    well, refused, down = ran.stdout.strip().split("\n\n")
+    assert "  1. claude ok\n  claude (claude-haiku-4-5): 'Canberra, since 1913.'" in well
+    assert "  1. claude failed: refusal, the answer refuses the request\n  2. gpt ok\n" in refused
+    assert "  gpt (gpt-5-mini): 'Canberra, since 1913.'" in refused
+    assert "  1. claude failed: refusal, " in down
+    assert "gpt failed: overloaded, " in down
+    assert f"local ok\n  local ({tiny}): " in down

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
-import shlex
 import shutil
 import subprocess
 import sys
@@ -18,28 +16,14 @@ from pathlib import Path
 from routerd.app.daemon import Daemon
 from routerd.app.serve import running
 from routerd.config.places import Places
-from routerd.config.schema import MlxSpec
+from routerd.selftest.workers import fake_command, fake_counter, fake_size
 from routerd.supervisor.command import Command
 from routerd.supervisor.leftovers import started_at
-from routerd.supervisor.sizing import Size
 from routerd_client import AsyncClient, Client
 from routerd_client.protocol import StatusResult
 from routerd_client.records import BackendStatus, ModelStatus
 
 from .wait import until_blocking
-
-FAKE_WORKER = Path(__file__).with_name("fake_worker.py")
-
-
-def fake_command(spec: MlxSpec, _model: Path, fd: int, _size: Size) -> list[str]:
-    """Starts a fake worker with the options that the model's name carries: ``fake:--tokens 5``."""
-    options = shlex.split(spec.model.removeprefix("fake:"))
-    return [sys.executable, str(FAKE_WORKER), "--fd", str(fd), *options]
-
-
-def fake_counter(spec: MlxSpec, model: Path, fd: int) -> list[str]:
-    """Starts a fake counter with the same options as its model's worker."""
-    return [*fake_command(spec, model, fd, Size(claim=0)), "--counter"]
 
 
 def fake(options: str = "", **settings: object) -> str:
@@ -52,12 +36,6 @@ def routes(*, rest: str = "", default: str = "primary", **backends: str) -> str:
     lines = ["version: 1", "backends:", *(f"  {name}: {backend}" for name, backend in backends.items())]
     lines += [f"endpoints: {{primary: {{fallback: [{', '.join(backends)}]}}}}", f"default: {default}", rest]
     return "\n".join(lines)
-
-
-async def fake_size(spec: MlxSpec, _folder: Path) -> Size:
-    """Claims what the model's name says: ``fake:--size 4000000``."""
-    found = re.search(r"--size (\d+)", spec.model)
-    return Size(claim=int(found[1]) if found else 0)
 
 
 @contextmanager

@@ -14,8 +14,8 @@ from routerd.backends.base import BackendError
 from routerd.backends.build import FORMATS
 from routerd.backends.format import ErrorInStreamError
 from routerd.backends.sse import EventParser
+from routerd.selftest.fake_formats import SPEAKERS, Knobs
 from routerd_client.records import FailureKind
-from tests.support.fake_formats import SPEAKERS, Knobs
 
 KNOBS = Knobs(reasoning="hm", refusal="no", calls=[("look", '{"at": 1}')])
 JSON = st.recursive(

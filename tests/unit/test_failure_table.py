@@ -40,6 +40,8 @@ def test_what_is_the_callers_goes_back_to_the_caller(kind: FailureKind) -> None:
     assert not RULES[kind].next
 
 
-@pytest.mark.parametrize("kind", [FailureKind.RATE_LIMITED, FailureKind.OVERLOADED, FailureKind.AUTH_FAILED])
-def test_a_backend_that_says_no_is_not_sick(kind: FailureKind) -> None:
-    assert not RULES[kind].counts
+@each_kind
+def test_a_backend_that_says_no_rests_and_is_not_sick(kind: FailureKind) -> None:
+    says_no = (FailureKind.RATE_LIMITED, FailureKind.OVERLOADED, FailureKind.QUOTA_SPENT, FailureKind.AUTH_FAILED)
+    assert bool(RULES[kind].rests) == (kind in says_no)
+    assert not (RULES[kind].rests and RULES[kind].counts)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routerd.quality.degenerate import NOTHING_ASKED, Ask, degenerate
+from routerd.quality.degenerate import NOTHING_ASKED, Ask, faults
 from routerd.quality.loops import loop
 from routerd_client.chat import FinishReason, Function, FunctionSpec, ResponseFormat, Tool, ToolCall
 from routerd_client.records import FailureKind
@@ -36,9 +36,8 @@ def call(name: str, arguments: str) -> list[ToolCall]:
 
 def message(text: str, *, ask: Ask = NOTHING_ASKED, cut: bool = False, tool_calls: Sequence[ToolCall] = ()) -> str:
     """What is found, which must be `FailureKind.DEGENERATE`; ``""`` for nothing."""
-    found = degenerate(
-        text, ask=ask, finish_reason=FinishReason.LENGTH if cut else FinishReason.STOP, tool_calls=tool_calls
-    )
+    reason = FinishReason.LENGTH if cut else FinishReason.STOP
+    found = next(faults(text, ask=ask, finish_reason=reason, tool_calls=tool_calls), None)
     assert found is None or found.kind is FailureKind.DEGENERATE
     return found.message if found else ""
 
@@ -50,17 +49,15 @@ def test_a_legitimate_answer_is_never_found_fault_with_by_default(text: str) -> 
 
 @pytest.mark.parametrize("text", ["", " \n\t"])
 def test_an_answer_of_nothing_is_empty(text: str) -> None:
-    found = degenerate(text)
+    [found] = faults(text)
 
-    assert found
     assert found.kind is FailureKind.EMPTY
     assert found.message == "the answer is empty: it has no text and calls no tool"
 
 
 def test_an_empty_answer_that_was_cut_says_so() -> None:
-    found = degenerate("", finish_reason=FinishReason.LENGTH)
+    [found] = faults("", finish_reason=FinishReason.LENGTH)
 
-    assert found
     assert found.message == "the answer is empty: it reached its token limit before the first word"
 
 

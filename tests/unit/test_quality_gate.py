@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Struct
 
-from routerd.quality.degenerate import NOTHING_ASKED, Ask, Finding
+from routerd.quality.degenerate import NOTHING_ASKED, Ask, Fault, Finding
 from routerd.quality.gate import Gate, examine
 from routerd_client.chat import FinishReason, Function, FunctionSpec, ResponseFormat, Tool, ToolCall
 from routerd_client.records import FailureKind
 
-ALL = frozenset([FailureKind.REFUSAL, FailureKind.EMPTY, FailureKind.DEGENERATE, FailureKind.CONTENT_FILTERED])
-NONE: frozenset[FailureKind] = frozenset()
+ALL: frozenset[Fault] = frozenset(get_args(Fault))
+NONE: frozenset[Fault] = frozenset()
 CALL = ToolCall(id="1", function=Function("clock", "{}"))
 
 
@@ -26,7 +26,7 @@ class Piece(Struct, frozen=True):
 
 
 def gate(
-    mode: Literal["live", "safe"] = "live", watch: frozenset[FailureKind] = ALL, ask: Ask = NOTHING_ASKED
+    mode: Literal["live", "safe"] = "live", watch: frozenset[Fault] = ALL, ask: Ask = NOTHING_ASKED
 ) -> Gate[Piece]:
     return Gate(mode, watch=watch, ask=ask)
 
@@ -52,7 +52,7 @@ def test_an_answer_goes_after_a_few_words_and_then_straight_through() -> None:
     ]
     assert one.open
     assert one.feed(Piece(" Canberra."), 0.0) == [Piece(" Canberra.")]
-    assert one.finish(FinishReason.STOP) == []
+    assert one.release() == []
 
 
 def test_a_refusal_is_found_at_the_end_of_its_sentence_and_nothing_of_it_goes() -> None:
@@ -100,7 +100,8 @@ def test_blank_text_waits_for_what_follows() -> None:
 
     assert fed(one, "\n\n") == []
     assert one.due_at is None
-    assert kind(one.finish(FinishReason.STOP)) is FailureKind.EMPTY
+    assert one.feed(Piece(reasoning="hm"), 0.0) == []
+    assert one.release() == [Piece("\n\n"), Piece(reasoning="hm")]
 
 
 def test_a_sound_tool_call_goes_at_once_with_all_before_it() -> None:
@@ -128,12 +129,12 @@ def test_after_a_finding_the_held_pieces_can_still_be_had() -> None:
     assert one.feed(Piece("More."), 0.0) == [Piece("More.")]
 
 
-def test_safe_holds_all_until_the_whole_is_judged() -> None:
+def test_safe_holds_all() -> None:
     one = gate("safe")
 
     assert fed(one, "Canberra", ", of course.", now=100.0) == []
     assert one.due_at is None
-    assert one.finish(FinishReason.STOP) == [Piece("Canberra"), Piece(", of course.")]
+    assert one.release() == [Piece("Canberra"), Piece(", of course.")]
 
 
 @pytest.mark.parametrize(
@@ -155,10 +156,10 @@ def test_safe_holds_all_until_the_whole_is_judged() -> None:
 def test_the_whole_answer_maps_to_a_kind_of_failure(
     text: str, reason: FinishReason, ask: Ask, expected: FailureKind
 ) -> None:
-    one = gate("safe", ask=ask)
+    found = examine(text, finish_reason=reason, ask=ask)
 
-    assert fed(one, text) == []
-    assert kind(one.finish(reason)) is expected
+    assert found
+    assert found.kind is expected
 
 
 def test_a_typed_refusal_is_a_refusal() -> None:
@@ -173,9 +174,11 @@ def test_the_first_fault_somebody_watches_for_is_told() -> None:
     ask = Ask(min_chars=100)
 
     assert examine(refusal, ask=ask, watch=NONE) is None
-    found = examine(refusal, ask=ask, watch=frozenset([FailureKind.DEGENERATE]))
-    assert found
-    assert found.kind is FailureKind.DEGENERATE
+    listed: list[Fault] = ["refusal", "short"]
+    for fault in listed:
+        found = examine(refusal, ask=ask, watch=frozenset([fault]))
+        assert found
+        assert found.fault == fault
 
 
 PIECES = st.lists(
@@ -207,7 +210,7 @@ def test_every_piece_goes_once_and_in_order(
         if one.due_at is not None and now >= one.due_at:
             out += went(one, one.due(now))
         out += went(one, one.feed(piece, now))
-    out += went(one, one.finish(FinishReason.STOP))
+    out += one.release()
 
     assert out == pieces
 
@@ -224,4 +227,3 @@ def test_once_text_went_nothing_is_found_any_more(
         if isinstance(released, Finding):
             return
         said = said or any(each.text or each.tool_calls for each in released)
-    assert not (said and isinstance(one.finish(FinishReason.STOP), Finding))

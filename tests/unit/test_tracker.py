@@ -28,6 +28,25 @@ def test_a_stated_retry_after_is_honoured_exactly() -> None:
     assert health.figures(20.0).retry_in_s == 20.0
 
 
+@pytest.mark.parametrize("kind", [FailureKind.RATE_LIMITED, FailureKind.OVERLOADED, FailureKind.QUOTA_SPENT])
+def test_a_backend_that_limits_and_names_no_time_rests_for_its_cooldown(kind: FailureKind) -> None:
+    health = Health(SPEC)
+    failed(health, 10.0, kind, "slow down")
+    assert (health.take(14.9), bool(health.take(15.0))) == (None, True)
+
+
+def test_a_time_of_its_own_goes_before_the_cooldown() -> None:
+    health = Health(SPEC)
+    failed(health, 10.0, FailureKind.RATE_LIMITED, "slow down", 0.5)
+    assert (health.take(10.4), bool(health.take(10.5))) == (None, True)
+
+
+def test_a_limit_of_our_own_is_no_rest() -> None:
+    health = Health(SPEC)
+    health.failed(10.0, health.take(10.0) or 0, FailureKind.OVERLOADED, "the line is full", 3.0, cools=False)
+    assert health.take(10.0)
+
+
 def test_a_shorter_retry_after_does_not_end_a_longer_one() -> None:
     health = Health(SPEC)
     failed(health, 0.0, FailureKind.RATE_LIMITED, "", 30.0)
@@ -49,6 +68,12 @@ def test_a_wrong_key_cools_down_until_the_configuration_changes() -> None:
     assert not health.take(1e9)
     health.configure(SPEC)
     assert health.take(1e9)
+
+
+def test_a_key_that_could_not_be_had_is_looked_for_again() -> None:
+    health = Health(SPEC)
+    failed(health, 0.0, FailureKind.AUTH_FAILED, "the keychain is locked", 60.0)
+    assert (health.take(59.9), bool(health.take(60.0))) == (None, True)
 
 
 @pytest.mark.parametrize("kind", CALLERS, ids=lambda kind: kind.value)

@@ -22,6 +22,8 @@ log = structlog.get_logger()
 
 KEEP_S = 60.0
 """How long a key from a file, the keychain or a command is used before it is looked up again."""
+AGAIN_S = 60.0
+"""How long a backend rests whose key could not be had: the keychain may be unlocked by then."""
 COMMAND_S = 15.0
 """How long a command, or the keychain's question at the user, may take."""
 _MAX_BYTES = 65536
@@ -111,4 +113,4 @@ def _checked(secret: str, spec: SecretSpec) -> str:
 
 
 def _missing(message: str, hint: str = "") -> BackendError:
-    return BackendError(FailureKind.AUTH_FAILED, f"no api_key: {message}", hint=hint)
+    return BackendError(FailureKind.AUTH_FAILED, f"no api_key: {message}", hint=hint, retry_after_s=AGAIN_S)

@@ -21,6 +21,7 @@ COMMANDS = {
     "models": "Show, load and unload model processes.",
     "reload": "Have the daemon read routes.yaml again.",
     "score": "Score prompts: how much each needs the strong model.",
+    "selftest": "Play every known fault against a private daemon: what would your callers see?",
     "replay": "Decide recorded requests again by edited routes; nothing is generated.",
     "routes": "List the routes, and how often each was taken.",
     "status": "Show the daemon, its backends and models.",

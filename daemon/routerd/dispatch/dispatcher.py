@@ -21,7 +21,7 @@ from ..routing.decide import Decided, UnknownModelError, decide
 from ..routing.features import Features, Moment
 from .generation import Generation
 from .persona import with_persona
-from .run import Answer, Call, Emit, Run
+from .run import Answer, Call, Emit, Run, telling
 from .sessions import Sessions
 from .view import LiveView
 
@@ -29,6 +29,8 @@ log = structlog.get_logger()
 
 RETRY_JITTER_S = (0.05, 0.25)
 """A retry in place waits a random time between these two."""
+RETRIES = 1
+"""Retries in place that one request may cost: no more attempts than its candidates and this."""
 
 
 class Observer(Protocol):
@@ -79,21 +81,22 @@ class Dispatcher:
         return decided
 
     async def _fitting(self, generation: Generation, call: Call) -> Decided:
-        """The decision, made again where it hangs on a count of the prompt's tokens."""
+        """The decision, made again as long as the first candidate hangs on a count of the prompt's tokens.
+
+        Those behind it are counted only where it turns out too small; nobody is waited for beyond the deadline.
+        """
         decided = self.decide(generation, call)
-        if not decided.unsure:
-            return decided
         tokens: dict[str, int] = {}
-
-        async def count(backend: str) -> None:
-            counted = await generation.backends[backend].count(decided.chat)
-            if counted is not None:
-                tokens[backend] = counted
-
-        async with anyio.create_task_group() as tasks:
-            for backend in decided.unsure:
-                tasks.start_soon(count, backend)
-        return self.decide(generation, call, tokens=tokens) if tokens else decided
+        asked: set[str] = set()
+        with anyio.move_on_after(call.chat.deadline_s):
+            while (first := decided.items[0].backend if decided.items else "") in decided.unsure and first not in asked:
+                asked.add(first)
+                counted = await generation.backends[first].count(decided.chat)
+                if counted is None:
+                    break
+                tokens[first] = counted
+                decided = self.decide(generation, call, tokens=tokens)
+        return decided
 
     async def chat(self, generation: Generation, call: Call, emit: Emit) -> Done | Error:
         """Answer ``call``; emits everything but the terminal event, and returns that.
@@ -138,12 +141,13 @@ class Dispatcher:
         for candidate in run.decision.candidates:
             left -= 1
             backend = generation.backends[candidate.backend]
-            found = await self._try(generation, run, backend, candidate, more=left > 0)
-            if isinstance(found, BackendError) and RULES[found.kind].retry_here and not run.final:
+            found = await self._try(generation, run, backend, candidate)
+            if isinstance(found, BackendError) and self._again(run, backend, found):
                 last = found
+                run.retries += 1
                 await run.retract(found.message)
                 await anyio.sleep(random.uniform(*RETRY_JITTER_S))
-                found = await self._try(generation, run, backend, candidate, more=left > 0)
+                found = await self._try(generation, run, backend, candidate)
             if isinstance(found, Answer) and not run.wants_better(found.finding, more=left > 0):
                 self._keep(run, candidate)
                 return await run.done(found)
@@ -151,23 +155,31 @@ class Dispatcher:
                 await run.retract(found.finding.message if found.finding else "")
                 run.pass_over(found)
             elif found is not None:
-                if run.final or self._is_last(run, found):
+                if run.final or (self._is_last(run, found) and not run.spare):
                     return run.failed(found)
                 await run.retract(found.message)
-                last = found
+                last = telling(last, found)
         if run.spare:
             return await run.done(run.spare)
         return run.exhausted(last, self._retry_after(generation, run, last))
+
+    def _again(self, run: Run, backend: Backend, failure: BackendError) -> bool:
+        """Whether the backend that has just failed is asked once more before the next."""
+        health = self._tracker.health(backend.identity)
+        well = not failure.retry_after_s and not health.blocked(anyio.current_time())
+        return RULES[failure.kind].retry_here and run.retries < RETRIES and well and not run.final
 
     def _is_last(self, run: Run, failure: BackendError) -> bool:
         """Whether a failure goes to the caller, though candidates may be left."""
         if failure.kind is FailureKind.CONTENT_FILTERED and "content_filter" in run.terms.escalate_on:
             return False
+        if failure.kind is FailureKind.BAD_REQUEST and len({attempt.backend for attempt in run.attempts}) > 1:
+            return False  # one that stands in for another may be particular: whoever follows may not be
         refused = run.chat.when_full == "refuse" and failure.kind is FailureKind.OVERLOADED
         return refused or not RULES[failure.kind].next or "error" not in run.terms.escalate_on
 
     async def _try(
-        self, generation: Generation, run: Run, backend: Backend, candidate: Candidate, *, more: bool
+        self, generation: Generation, run: Run, backend: Backend, candidate: Candidate
     ) -> Answer | BackendError | None:
         """One attempt: its answer, or its failure; None where the backend may not be asked now."""
         health = self._tracker.health(backend.identity)
@@ -186,15 +198,17 @@ class Dispatcher:
             health.released(admitted)
             run.end_attempt(backend.name, None, cancelled=True)
             raise
-        finding = run.reception.finding or self._judged(generation, run, backend)
-        over = run.wants_better(finding, more=more)
+        finding = run.reception.finding
+        if not run.minds(finding):
+            finding = self._judged(generation, run, backend) or finding
+        minded = run.minds(finding)
         now = anyio.current_time()
-        if over and finding:
+        if minded and finding:
             health.failed(now, admitted, finding.kind, finding.message)
         else:
             health.succeeded(now, admitted, run.reception.ttft_s)
         self._compare(backend, before, health, "")
-        run.end_attempt(backend.name, None, finding=finding if over else None)
+        run.end_attempt(backend.name, None, finding=finding if minded else None)
         return Answer(backend, run.reception, end, finding)
 
     async def _answer(self, run: Run, backend: Backend) -> End | BackendError:
@@ -218,8 +232,9 @@ class Dispatcher:
 
     def _failed(self, run: Run, backend: Backend, health: Health, admitted: int, failure: BackendError) -> BackendError:
         before = health.breaker.state(anyio.current_time())
-        cooldown = failure.retry_after_s if failure.cools else None
-        health.failed(anyio.current_time(), admitted, failure.kind, failure.message, cooldown)
+        health.failed(
+            anyio.current_time(), admitted, failure.kind, failure.message, failure.retry_after_s, cools=failure.cools
+        )
         self._compare(backend, before, health, failure.message)
         run.end_attempt(backend.name, failure)
         log.warning(
@@ -240,7 +255,7 @@ class Dispatcher:
         weak = judge(Features(run.decided.chat).ask.text, run.reception.text).value / 10
         if weak < limit:
             return None
-        return Finding(FailureKind.DEGENERATE, f"judged too weak: {weak:.2f} of 1, and {limit:g} is too much", weak)
+        return Finding("weak", f"judged too weak: {weak:.2f} of 1, and {limit:g} is too much", weak)
 
     def _keep(self, run: Run, candidate: Candidate) -> None:
         """Let the session keep to who answered, where another request might be given somebody else."""

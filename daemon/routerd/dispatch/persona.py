@@ -15,7 +15,7 @@ def with_persona(chat: ChatRequest, persona: str) -> ChatRequest:
     first = chat.messages[0] if chat.messages else None
     if first is None or first.role not in ("system", "developer"):
         return replace(chat, messages=[Message("system", persona), *chat.messages])
-    if first.text.startswith(persona):
+    if f"{first.text.strip()}\n".startswith((f"{persona}\n", f"{persona} ")):
         return chat
     if isinstance(first.content, list):
         joined = replace(first, content=[TextPart(f"{persona}\n\n"), *first.content])

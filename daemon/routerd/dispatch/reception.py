@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Awaitable, Callable
 from time import perf_counter
 
 import anyio
 
 from routerd_client.chat import ChatRequest, Message, TokenLogprob, ToolCall
-from routerd_client.protocol import Delta, Event, Progress
-from routerd_client.records import FailureKind
+from routerd_client.protocol import Delta, Event, Progress, Retracted
 
 from ..backends.base import End, Piece, Waiting
 from ..quality.degenerate import Finding
@@ -46,11 +46,13 @@ class Reception:
         self._gate: Gate[Piece] | None = None
         if chat.stream:
             self._gate = Gate("safe" if safe else "live", watch=self._watch, ask=self._ask)
-        self.timed = chat.stream and not safe and FailureKind.REFUSAL in self._watch
+        self.timed = chat.stream and not safe and "refusal" in self._watch
         self._began = perf_counter()
         self._first: float | None = None
         self._text: list[str] = []
         self._reasoning: list[str] = []
+        self._outgoing: deque[Piece] = deque()
+        self._taken_back = False
         self._one_sender = anyio.Lock()
         self._holds = anyio.Event()
 
@@ -94,18 +96,26 @@ class Reception:
             self._gate.hold(event)  # the rest of an answer that is passed over, should nobody do better
 
     async def ended(self, end: End) -> None:
-        """The answer is whole: look at all of it, and let it go where nothing is wrong with it."""
-        if self._gate and not self.finding:
-            await self._take(self._gate.finish(end.finish_reason, refusal_field=end.refusal))
-        elif not self._gate:
-            self.finding = self._examine(end)
+        """The answer is whole: look at all of it. `release` lets go what is still held."""
         # A fault that nobody watches for is noted all the same.
-        self.finding = self.finding or self._examine(end, every=True)
+        self.finding = self.finding or self._examine(end) or self._examine(end, every=True)
 
     async def release(self) -> None:
-        """Let everything go, whatever was found."""
-        if self._gate:
-            await self._send(self._gate.release())
+        """Let everything go, whatever was found; all of it anew, where it was taken back."""
+        if not self._gate:
+            return
+        held = self._gate.release()
+        if self._taken_back:
+            self._taken_back = False
+            self._outgoing.clear()
+            held = [Piece(self.text, "".join(self._reasoning), self.tool_calls, self.logprobs)]
+        await self._send(held)
+
+    async def take_back(self, reason: str) -> None:
+        """Have the caller drop what was released, if anything was."""
+        if self.released:
+            self.released, self._taken_back = False, True
+            await self._emit(Retracted(id=self.id, attempt=self.attempt, reason=reason))
 
     async def release_in_time(self) -> None:
         """Keep the gate's promise of time while pieces are slow to come. Runs beside the answer, until cancelled."""
@@ -142,8 +152,10 @@ class Reception:
             await self._send(found)
 
     async def _send(self, pieces: list[Piece]) -> None:
+        self._outgoing += pieces  # a timer that is cancelled while it sends leaves the rest for the next one
         async with self._one_sender:
-            for piece in pieces:
+            while self._outgoing:
+                piece = self._outgoing.popleft()
                 if piece.text or piece.reasoning or piece.tool_calls or piece.logprobs:
                     self.released = True
                     await self._emit(

@@ -8,14 +8,14 @@ from time import perf_counter
 from msgspec import Struct
 
 from routerd_client.chat import ChatRequest, FinishReason
-from routerd_client.protocol import Done, Error, ErrorCode, Event, Retracted, Routed
+from routerd_client.protocol import Done, Error, ErrorCode, Event, Routed
 from routerd_client.records import Attempt, Candidate, FailureKind, Outcome
 
 from ..backends.base import Backend, BackendError, End
 from ..health.failure import RULES
 from ..quality.degenerate import Finding
 from ..routing.decide import Decided
-from .escalate import passes_over
+from .escalate import may_pass_over, watched
 from .reception import Reception
 
 Emit = Callable[[Event], Awaitable[None]]
@@ -52,6 +52,8 @@ class Run:
         self.attempts: list[Attempt] = []
         self.passed_over: list[str] = []
         """Candidates that could not be tried after all, each with its reason."""
+        self.retries = 0
+        """How often a backend was asked once more before the next."""
         self.spare: Answer | None = None
         """The first answer that was passed over: what the caller gets if nobody does better."""
         self._hops = 0
@@ -107,14 +109,18 @@ class Run:
             )
         )
 
-    def wants_better(self, finding: Finding | None, *, more: bool) -> bool:
-        """Whether an answer is to be passed over for what is wrong with it; ``more`` candidates are left.
+    def minds(self, finding: Finding | None) -> bool:
+        """Whether the request's terms call the answer under way a failure for what is wrong with it.
 
         Not where the caller holds a part of it already, unless it can be taken back.
         """
-        if finding is None or not more or self.final:
+        return finding is not None and not self.final and finding.fault in watched(self.terms)
+
+    def wants_better(self, finding: Finding | None, *, more: bool) -> bool:
+        """Whether the answer under way is to be passed over; ``more`` candidates are left."""
+        if finding is None or not more or not self.minds(finding):
             return False
-        return passes_over(finding, self.terms, self._hops, refused=self._refused)
+        return may_pass_over(finding, self.terms, self._hops, refused=self._refused)
 
     def pass_over(self, answer: Answer) -> None:
         """Keep ``answer`` for the case that nobody does better. Call it after `end_attempt`."""
@@ -125,13 +131,18 @@ class Run:
 
     async def retract(self, reason: str) -> None:
         """Take back what was released of the attempt that has just ended."""
-        if self.reception.released:
-            self.reception.released = False
-            await self._emit(Retracted(id=self.call.id, attempt=self.reception.attempt, reason=reason))
+        await self.reception.take_back(reason)
 
     async def done(self, answer: Answer) -> Done:
-        """The terminal event of ``answer``, after all that is still held of it; call it after `end_attempt`."""
+        """The terminal event of ``answer``, after all that is still held of it; call it after `end_attempt`.
+
+        Where it is no better than one that was passed over before, that one is the answer.
+        """
+        if self.spare and self.minds(answer.finding):
+            answer = self.spare
         reception, end, backend = answer.reception, answer.end, answer.backend
+        if reception is not self.reception:
+            await self.retract("an earlier answer was no worse")
         await reception.release()
         finish = end.finish_reason
         if reception.tool_calls and finish is FinishReason.STOP:
@@ -184,6 +195,13 @@ class Run:
         message = f"no backend of {self.decision.endpoint} could answer: " + "; ".join(reasons)
         hint = last.hint if last and last.hint else _HINTS.get(code, "routerctl status shows every backend's state")
         return self.error(code, message, hint=hint, retry_after=retry_after)
+
+
+def telling(last: BackendError | None, failure: BackendError) -> BackendError:
+    """Which of two failures the caller is told of: the newer, but for one after which the request may succeed later."""
+    if last and RULES[last.kind].code in _RETRYABLE and RULES[failure.kind].code not in _RETRYABLE:
+        return last
+    return failure
 
 
 _HINTS = {ErrorCode.CONTEXT_OVERFLOW: "shorten the prompt, or add a model with a larger context"}

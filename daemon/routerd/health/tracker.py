@@ -65,9 +65,17 @@ class Health:
         self.breaker.succeed(now, admitted)
 
     def failed(
-        self, now: float, admitted: int, kind: FailureKind, message: str, retry_after_s: float | None = None
+        self,
+        now: float,
+        admitted: int,
+        kind: FailureKind,
+        message: str,
+        retry_after_s: float | None = None,
+        *,
+        cools: bool = True,
     ) -> None:
-        """``retry_after_s`` is what the backend itself asked for; it is honoured as stated.
+        """``retry_after_s`` is what the backend itself asked for; it is honoured as stated. Where it names no
+        time, the kind's rule says how long it rests. ``cools``: false where it is not to rest for this.
 
         A failure that is the request's own doing leaves no mark.
         """
@@ -76,14 +84,17 @@ class Health:
             return
         self._last_failure, self._last_error = kind, message
         self._samples.append((now, False, None))
-        if kind is FailureKind.AUTH_FAILED:
-            self._cool_until = math.inf
-        elif retry_after_s is not None:
-            self._cool_until = max(self._cool_until, now + retry_after_s)
+        if cools:
+            rest = self._rest(kind) if retry_after_s is None else retry_after_s
+            self._cool_until = max(self._cool_until, now + rest)
         if RULES[kind].counts:
             self.breaker.fail(now, admitted)
         else:
             self.breaker.release(admitted)
+
+    def _rest(self, kind: FailureKind) -> float:
+        """Seconds that a failure of this kind costs the backend, where it said nothing itself."""
+        return {"": 0.0, "cooldown": self.breaker.spec.cooldown, "config": math.inf}[RULES[kind].rests]
 
     def configure(self, spec: HealthSpec) -> None:
         """Take over new thresholds; what was learned stays. A changed configuration ends an endless cooldown."""

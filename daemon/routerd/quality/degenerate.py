@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal
 
 import msgspec
 from msgspec import Struct
@@ -33,42 +33,58 @@ class Ask(Struct, frozen=True, kw_only=True):
 NOTHING_ASKED = Ask()
 
 
-class Finding(Struct, frozen=True):
-    """Why an answer counts as failed. ``message`` is for people; ``confidence`` is 1 except for refusals."""
+Fault = Literal["content_filter", "refusal", "hedged", "empty", "degenerate", "short", "invalid_json", "length", "weak"]
+"""What is wrong with an answer. ``degenerate``: a loop, or a broken tool call; ``weak``: a cascade's judge says so."""
 
-    kind: FailureKind
+_KINDS: dict[Fault, FailureKind] = {
+    "content_filter": FailureKind.CONTENT_FILTERED,
+    "refusal": FailureKind.REFUSAL,
+    "hedged": FailureKind.REFUSAL,
+    "empty": FailureKind.EMPTY,
+}
+
+
+class Finding(Struct, frozen=True):
+    """Why an answer counts as failed. ``message`` is for people; ``confidence`` is 1 except for judgements."""
+
+    fault: Fault
     message: str
     confidence: float = 1.0
+
+    @property
+    def kind(self) -> FailureKind:
+        return _KINDS.get(self.fault, FailureKind.DEGENERATE)
 
 
 _TO_REPEAT = re.compile(r"\b(?:repeat|repeatedly|times|over and over|again and again)\b", re.IGNORECASE)
 
 
-def degenerate(
+def faults(
     text: str,
     *,
     tool_calls: Sequence[ToolCall] = (),
     finish_reason: FinishReason | None = None,
     ask: Ask = NOTHING_ASKED,
-) -> Finding | None:
-    """The first thing that makes a whole answer worthless, or None. Bounded time on any text."""
+) -> Iterator[Finding]:
+    """All that makes a whole answer worthless, the worst first. Bounded time on any text."""
     cut = finish_reason is FinishReason.LENGTH
     if tool_calls:
-        wrong = next(filter(None, (broken(call, ask.tools) for call in tool_calls)), "")
-        return _degenerate(wrong) if wrong else None
+        if wrong := next(filter(None, (broken(call, ask.tools) for call in tool_calls)), ""):
+            yield Finding("degenerate", wrong)
+        return
     said = text.strip()
     if not said:
         why = "it reached its token limit before the first word" if cut else "it has no text and calls no tool"
-        return Finding(FailureKind.EMPTY, f"the answer is empty: {why}")
+        yield Finding("empty", f"the answer is empty: {why}")
+        return
     if len(said) < ask.min_chars:
-        return _degenerate(f"the answer has {len(said)} characters, and at least {ask.min_chars} are asked for")
+        yield Finding("short", f"the answer has {len(said)} characters, and at least {ask.min_chars} are asked for")
     if wrong := _format(said, ask.response_format, cut=cut):
-        return _degenerate(wrong)
+        yield Finding("invalid_json", wrong)
     if not (ask.prompt and _TO_REPEAT.search(ask.prompt)) and (unit := loop(text)):
-        return _degenerate(f"the answer goes round in circles: {unit!r} again and again")
+        yield Finding("degenerate", f"the answer goes round in circles: {unit!r} again and again")
     if cut and ask.complete:
-        return _degenerate("the answer was cut by the token limit, and the route asks for whole answers")
-    return None
+        yield Finding("length", "the answer was cut by the token limit, and the route asks for whole answers")
 
 
 def broken(call: ToolCall, tools: Sequence[Tool]) -> str:
@@ -100,7 +116,3 @@ def _format(said: str, wanted: ResponseFormat | None, *, cut: bool) -> str:
     schema = (wanted.json_schema or {}).get("schema")
     wrong = violation(value, schema) if isinstance(schema, dict) else ""
     return f"the answer does not fit the JSON schema: {wrong}" if wrong else ""
-
-
-def _degenerate(message: str) -> Finding:
-    return Finding(FailureKind.DEGENERATE, message)

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from typing import Generic, Literal, Protocol, TypeVar
 
 from routerd_client.chat import FinishReason, ToolCall
-from routerd_client.records import FailureKind
 
-from .degenerate import NOTHING_ASKED, Ask, Finding, broken, degenerate
+from .degenerate import NOTHING_ASKED, Ask, Fault, Finding, broken, faults
 from .refusal import Verdict, glance, judge
 
 CHARS = 160
@@ -36,9 +35,9 @@ def examine(
     finish_reason: FinishReason | None = None,
     refusal_field: str = "",
     ask: Ask = NOTHING_ASKED,
-    watch: frozenset[FailureKind] | None = None,
+    watch: frozenset[Fault] | None = None,
 ) -> Finding | None:
-    """The first fault of a whole answer whose kind is in ``watch`` (None: of any kind)."""
+    """The first fault of a whole answer that is in ``watch`` (None: the first of all)."""
     verdict = judge(
         text,
         finish_reason=finish_reason,
@@ -50,9 +49,9 @@ def examine(
     found = [
         _filtered() if filtered else None,
         _refused(verdict) if verdict.refusal and (refusal_field or verdict.kind != "silent") else None,
-        degenerate(text, tool_calls=tool_calls, finish_reason=finish_reason, ask=ask),
+        *faults(text, tool_calls=tool_calls, finish_reason=finish_reason, ask=ask),
     ]
-    return next((each for each in found if each and (watch is None or each.kind in watch)), None)
+    return next((each for each in found if each and (watch is None or each.fault in watch)), None)
 
 
 class Gate(Generic[P]):
@@ -60,10 +59,10 @@ class Gate(Generic[P]):
 
     ``live`` holds text until its beginning is surely no refusal, or until ``chars`` characters or ``seconds`` from
     the first of them have passed and what there is is none; a sound tool call lets it go as well. ``safe`` holds
-    all until `finish`, and lets it go when the whole answer is sound.
+    all until `release`, once somebody has looked at the whole (`examine`).
 
     In live mode reasoning goes at once: it is no answer yet. What only the whole shows (hedging, loops, broken
-    JSON) only safe mode can hold back. Faults of kinds not in ``watch`` are not looked for.
+    JSON) only safe mode can hold back. Faults not in ``watch`` are not looked for.
 
     Every piece is released once, in order. After a `Finding` nothing moves until `release`.
     """
@@ -72,7 +71,7 @@ class Gate(Generic[P]):
         self,
         mode: Literal["live", "safe"] = "live",
         *,
-        watch: frozenset[FailureKind],
+        watch: frozenset[Fault],
         ask: Ask = NOTHING_ASKED,
         chars: int = CHARS,
         seconds: float = SECONDS,
@@ -84,7 +83,6 @@ class Gate(Generic[P]):
         self._seconds = seconds
         self._held: list[P] = []
         self._text: list[str] = []
-        self._calls: list[ToolCall] = []
         self._began: float | None = None
         self._open = False
 
@@ -110,7 +108,6 @@ class Gate(Generic[P]):
             return [piece]
         self._held.append(piece)
         self._text.append(piece.text)
-        self._calls += piece.tool_calls
         if self._mode == "safe":
             return []
         if self._began is None and piece.text.strip():
@@ -125,20 +122,6 @@ class Gate(Generic[P]):
         """The time of `due_at` has come: as `feed`, without a piece."""
         return [] if self.due_at is None else self._look(now)
 
-    def finish(self, finish_reason: FinishReason | None = None, *, refusal_field: str = "") -> list[P] | Finding:
-        """The answer is whole: what was still held, or why it is to be dropped."""
-        if self._open:
-            return []
-        found = examine(
-            "".join(self._text),
-            tool_calls=self._calls,
-            finish_reason=finish_reason,
-            refusal_field=refusal_field,
-            ask=self._ask,
-            watch=self._watch,
-        )
-        return found or self.release()
-
     def hold(self, piece: P) -> None:
         """Take a piece that comes after a `Finding`: it stays behind the others until `release`."""
         self._held.append(piece)
@@ -151,8 +134,8 @@ class Gate(Generic[P]):
 
     def _called(self, calls: Sequence[ToolCall]) -> list[P] | Finding:
         wrong = next(filter(None, (broken(call, self._ask.tools) for call in calls)), "")
-        if wrong and FailureKind.DEGENERATE in self._watch:
-            return Finding(FailureKind.DEGENERATE, wrong)
+        if wrong and "degenerate" in self._watch:
+            return Finding("degenerate", wrong)
         return self.release()
 
     def _reasoning(self) -> list[P]:
@@ -166,7 +149,7 @@ class Gate(Generic[P]):
         text = "".join(self._text)
         assert self._began is not None
         bound = len(text) >= self._chars or now >= self._began + self._seconds
-        if FailureKind.REFUSAL not in self._watch:
+        if "refusal" not in self._watch:
             return self.release()  # it has text, so it is not empty, and that is all there is to see
         verdict = glance(text, whole=bound, prompt=self._ask.prompt)
         if verdict is None:
@@ -179,8 +162,9 @@ def _refused(verdict: Verdict) -> Finding:
         "hedged": "the answer lectures or hedges, and says nothing",
         "silent": "the model refused, by a typed refusal",
     }
-    return Finding(FailureKind.REFUSAL, said.get(verdict.kind, "the answer refuses the request"), verdict.confidence)
+    fault: Fault = "hedged" if verdict.kind == "hedged" else "refusal"
+    return Finding(fault, said.get(verdict.kind, "the answer refuses the request"), verdict.confidence)
 
 
 def _filtered() -> Finding:
-    return Finding(FailureKind.CONTENT_FILTERED, "the provider's content filter stopped the answer")
+    return Finding("content_filter", "the provider's content filter stopped the answer")

@@ -136,7 +136,7 @@ def _read(said: Sequence[str], prompt: str) -> _Reading:
     """Sum up the cues of the first sentences. A sentence that neither refuses nor is polite ends it."""
     odds, incapable, ended, seen = PRIOR, False, False, set[int]()
     said = said[: len(_FADING)]
-    for sentence, fading in zip(said, _FADING, strict=False):
+    for number, (sentence, fading) in enumerate(zip(said, _FADING, strict=False), 1):
         lacks = INCAPABLE.search(sentence) is not None
         rest = HARMLESS.sub(" ", INCAPABLE.sub(" ", sentence))
         found = _cues(rest)
@@ -144,7 +144,7 @@ def _read(said: Sequence[str], prompt: str) -> _Reading:
         seen |= found
         incapable |= lacks
         if not (found or lacks or MANNERS.search(sentence)):
-            ended = True
+            said, ended = said[:number], True
             break
     if prompt and _WRITING.search(prompt) and not any(map(_OWN_VOICE.search, said)):
         odds = PRIOR

@@ -1,6 +1,6 @@
 """A worker without a model: speaks `routerd.wire` on its socketpair, and misbehaves as its arguments say.
 
-    python -m tests.support.fake_worker --fd 5 --tokens 20 --delay 0.01 --die-after 3
+    python -m routerd.selftest.fake_worker --fd 5 --tokens 20 --delay 0.01 --die-after 3
 
 Each answer is ``--tokens`` pieces ``t0 t1 t2 ...``, one token each and no more than ``max_tokens``.
 End of file on the socket ends it.
@@ -19,10 +19,11 @@ import threading
 import time
 from pathlib import Path
 
-from routerd import wire
 from routerd_client.chat import FinishReason, Usage
 from routerd_client.framing import FrameBuffer, pack
 from routerd_client.records import FailureKind
+
+from .. import wire
 
 MEMORY = wire.Memory(active=1_000_000, peak=2_000_000, cache=500_000, kv=0)
 EXIT_LOAD_FAILED = 3
@@ -80,7 +81,7 @@ class FakeWorker:
     def load(self) -> None:
         options = self.options
         if options.child:
-            options.child.write_text(str(subprocess.Popen(["sleep", "3600"]).pid))
+            options.child.write_text(str(subprocess.Popen(["/bin/sleep", "3600"]).pid))
         self.send(wire.Loading(phase="weights", fraction=0.5))
         threading.Event().wait(options.load_seconds)
         while options.hang_load or (options.load_while and options.load_while.exists()):

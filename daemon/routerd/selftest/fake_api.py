@@ -1,7 +1,7 @@
 """An API that speaks all three formats over HTTP, and can go wrong in every way that one can.
 
-In a test's own process by `fake_api`; as a program of its own by
-``python -m tests.support.fake_api '{"status": 503}' [--socket PATH]``, which prints its address.
+In a process that has other things to do by `fake_api`; as a program of its own by
+``python -m routerd.selftest.fake_api '{"status": 503}' [--socket PATH]``, which prints its address.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import json
 import socket
 import ssl
 import struct
-import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -67,9 +66,9 @@ class FakeApi:
 
 @asynccontextmanager
 async def fake_api(
-    knobs: Knobs | None = None, *, unix: Path | None = None, tls: Path | None = None
+    knobs: Knobs | None = None, *, unix: Path | None = None, tls: ssl.SSLContext | None = None
 ) -> AsyncIterator[FakeApi]:
-    """One on a port of this machine or on the socket ``unix``; ``tls`` is the folder of its certificate."""
+    """One on a port of this machine or on the socket ``unix``; ``tls`` has its certificate, for localhost."""
     api = FakeApi(knobs or Knobs())
 
     async def handle(request: web.Request) -> web.StreamResponse:
@@ -85,8 +84,7 @@ async def fake_api(
             await web.UnixSite(runner, str(unix)).start()
             api.base_url = f"unix:{unix}"
         else:
-            context = _server_context(tls) if tls else None
-            await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context).start()
+            await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls).start()
             port = runner.addresses[0][1]
             api.base_url = f"https://localhost:{port}/v1" if tls else f"http://127.0.0.1:{port}/v1"
         yield api
@@ -101,20 +99,6 @@ def refused_url() -> str:
         return f"http://127.0.0.1:{probe.getsockname()[1]}/v1"
 
 
-def make_certificate(folder: Path) -> Path:
-    """A certificate for localhost that nobody vouches for."""
-    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost"]
-    command += ["-keyout", str(folder / "key.pem"), "-out", str(folder / "cert.pem")]
-    subprocess.run(command, check=True, capture_output=True, timeout=60)
-    return folder
-
-
-def _server_context(folder: Path) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(folder / "cert.pem", folder / "key.pem")
-    return context
-
-
 async def _handle(api: FakeApi, request: web.Request) -> web.StreamResponse:
     headers = {name.lower(): value for name, value in request.headers.items()}
     body = json.loads(await request.read())
@@ -122,10 +106,13 @@ async def _handle(api: FakeApi, request: web.Request) -> web.StreamResponse:
     again = any(other.connection == connection for other in api.asked)
     asked = Asked(request.path, headers, body, time.monotonic(), connection)
     api.asked.append(asked)
+    knobs = api.knobs
+    if knobs.times is not None and len(api.asked) > knobs.times:
+        knobs = Knobs(pieces=knobs.pieces)
     api.in_flight += 1
     api.most_in_flight = max(api.most_in_flight, api.in_flight)
     try:
-        return await _Answer(api.knobs, request, headers).give(again=again)
+        return await _Answer(knobs, request, headers).give(again=again)
     except (asyncio.CancelledError, ConnectionError):
         asked.gone = True
         raise

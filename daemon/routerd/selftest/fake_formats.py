@@ -23,6 +23,8 @@ class Knobs(Struct, kw_only=True):
     end: bool = True
     """Whether the answer says that it is whole."""
 
+    times: int | None = None
+    """So many requests are answered like this; those after them get the ``pieces``, and nothing goes wrong."""
     status: int = 200
     headers: dict[str, str] = {}
     body: str | None = None

@@ -1,0 +1,116 @@
+"""Answers that are none: 200, and all the same nothing that was asked for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from routerd_client.records import FailureKind as K
+
+from .fake_formats import Knobs
+from .fault import COOLDOWN, SECOND, Api, Expect, Fault, Mode, Worker, api, everywhere
+
+REFUSES = ["I'm sorry, ", "but I can't ", "help with that request."]
+LOOPS = ["and over and over "] * 60
+TOOL = {
+    "type": "function",
+    "function": {
+        "name": "look",
+        "parameters": {"type": "object", "properties": {"at": {"type": "string"}}, "required": ["at"]},
+    },
+}
+AS_JSON = {"type": "json_object"}
+
+
+def _fault(
+    name: str,
+    does: str,
+    first: Api,
+    expect: dict[Mode, Expect],
+    *,
+    on: str = "",
+    second: Api = SECOND,
+    options: dict[str, Any] | None = None,
+) -> Fault:
+    endpoint = {"escalate_on": ["error", on]} if on else {}
+    backends: dict[str, Any] = {"first": first, "second": second}
+    return Fault(name=name, does=does, backends=backends, expect=expect, endpoint=endpoint, options=options or {})
+
+
+def _late(kind: K) -> dict[Mode, Expect]:
+    """A fault that only the whole answer shows: streamed live it can only be marked."""
+    better = Expect(tries=f"first: {kind.value}, second")
+    return {"live": Expect(tries="first", flaw=kind), "restarts": better, "safe": better, "whole": better}
+
+
+ANSWERS: tuple[Fault, ...] = (
+    _fault(
+        "refusal, rerouted",
+        "it refuses, and the endpoint escalates on refusal",
+        api(pieces=REFUSES),
+        everywhere(tries="first: refusal, second"),
+        on="refusal",
+    ),
+    _fault(
+        "refusal, delivered",
+        "it refuses, and no route wants another",
+        api(pieces=REFUSES),
+        everywhere(tries="first", flaw=K.REFUSAL),
+    ),
+    _fault(
+        "both refuse",
+        "the caller gets the first refusal, marked",
+        api(pieces=REFUSES),
+        everywhere(tries="first: refusal, second: refusal", text="".join(REFUSES), flaw=K.REFUSAL),
+        on="refusal",
+        second=api(pieces=["I cannot ", "assist with that."]),
+    ),
+    _fault(
+        "outage, then refusal",
+        "503, and the next refuses: an outage is no way round it",
+        api(status=503),
+        everywhere(tries="first: overloaded, second", flaw=K.REFUSAL, rests=COOLDOWN),
+        second=api(pieces=REFUSES),
+    ),
+    _fault(
+        "empty, rerouted",
+        "200 without text, and the endpoint escalates on empty",
+        api(pieces=[]),
+        everywhere(tries="first: empty, second"),
+        on="empty",
+    ),
+    _fault(
+        "empty, delivered",
+        "200 without text, and no route wants another",
+        api(pieces=[]),
+        everywhere(tries="first", flaw=K.EMPTY),
+    ),
+    _fault(
+        "broken tool call",
+        "a tool call whose arguments are no JSON",
+        api(pieces=[], calls=[("look", '{"at": ')]),
+        everywhere(tries="first: degenerate, second"),
+        on="degenerate",
+        options={"tools": [TOOL]},
+    ),
+    _fault(
+        "invalid JSON",
+        "prose where response_format asks for JSON",
+        api(),
+        _late(K.DEGENERATE),
+        on="invalid_json",
+        second=api(pieces=['{"way": ', '"left"}']),
+        options={"response_format": AS_JSON},
+    ),
+    Fault(
+        name="refusal, outage, local",
+        does="Claude refuses, GPT is down, and a model of this machine answers",
+        backends={
+            "first": Api(kind="anthropic", knobs=Knobs(pieces=REFUSES)),
+            "second": Api(kind="responses", knobs=Knobs(status=503)),
+            "third": Worker(),
+        },
+        expect=everywhere(tries="first: refusal, second: overloaded, third"),
+        endpoint={"escalate_on": ["error", "refusal"]},
+    ),
+    _fault("loop", "the same over and over", api(pieces=LOOPS), _late(K.DEGENERATE), on="degenerate"),
+)

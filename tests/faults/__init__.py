@@ -1,0 +1,1 @@
+"""The fault wall, played as `routerctl selftest` plays it."""
