@@ -159,7 +159,7 @@ def test_what_the_server_cannot_do_or_would_die_of_is_refused(
 
 
 def test_a_prompt_over_the_context_is_refused(client: Client) -> None:
-    with pytest.raises(RequestFailedError, match="the context is 2048 tokens"):
+    with pytest.raises(RequestFailedError, match="context of 2048 tokens"):
         client.chat("word " * 4000, max_tokens=4)
 
 
@@ -274,7 +274,6 @@ def own_address() -> str:
     ("mlx", "words"),
     [
         ("hosts: [a.local]", "at least two are needed"),
-        ("hosts: []", "at least two are needed"),
         ("hosts: [a.local, '-oProxyCommand=x']", "is no machine"),
         ("hosts: [a.local, '']", "is no machine"),
         ("hosts: [a.local, b.local], adapter: ./tuned", "none over several machines"),
