@@ -139,8 +139,9 @@ class ChatRequest(Struct, frozen=True, omit_defaults=True, kw_only=True):
     ``when_full`` says what to do where a model is busy or has no memory: wait (the default), ask the next
     candidate, or fail. ``model`` is an endpoint, a backend, or ``""`` to go through the routes. ``context`` says who
     asks, from where and for what, in an open vocabulary. ``deadline_s`` bounds every wait of the
-    request, in seconds from its arrival. ``local_only`` never leaves the machine. ``extra`` keeps
-    fields a front did not know, for backends of the same format.
+    request, in seconds from its arrival. ``local_only`` never leaves the machine. ``continues``: the last message
+    is the assistant's, and the answer's beginning: what comes goes on from there (owned models, and APIs that
+    know how). ``extra`` keeps fields a front did not know, by format (``{"openai": {...}}``), for backends of it.
     """
 
     messages: list[Message]
@@ -163,6 +164,7 @@ class ChatRequest(Struct, frozen=True, omit_defaults=True, kw_only=True):
     local_only: bool | None = None
     when_full: Literal["wait", "next", "refuse"] | None = None
     stream: bool = False
+    continues: bool = False
     extra: dict[str, Any] = {}
 
 
@@ -180,12 +182,14 @@ class TokenLogprob(Struct, frozen=True, omit_defaults=True):
 
 
 class Usage(Struct, frozen=True, omit_defaults=True):
-    """Tokens of one answer. ``cached_tokens`` are those of the prompt that were not computed again."""
+    """Tokens of one answer. ``cached_tokens`` are those of the prompt that were not computed again, and
+    ``cache_write_tokens`` those that a maker kept for later, at a price of their own."""
 
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cached_tokens: int = 0
     reasoning_tokens: int = 0
+    cache_write_tokens: int = 0
 
     @property
     def total_tokens(self) -> int:

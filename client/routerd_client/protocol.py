@@ -228,13 +228,15 @@ class Retracted(_WithoutText, frozen=True, kw_only=True, tag="retracted", omit_d
 class Done(Struct, frozen=True, kw_only=True, tag="done", omit_defaults=True):
     """The answer is whole. ``message`` is the whole of it where the request was not streamed.
 
-    ``attempt`` is the one that answered; ``cost_microusd`` is in millionths of a dollar. ``flaw`` is what the
+    ``attempt`` is the one that answered; ``began``, where it is not 0, the one that broke off and whose text it goes
+    on from. ``cost_microusd`` is in millionths of a dollar. ``flaw`` is what the
     daemon found wrong with it, where it found anything: a refusal, say, that no route wants passed over.
     ``tokens_per_second`` counts decoding only; ``ttft_s`` runs from the request's arrival.
     """
 
     id: int
     attempt: int
+    began: int = 0
     request_id: str
     backend: str
     model: str

@@ -85,3 +85,20 @@ def test_max_tokens_defaults_and_is_cut_to_the_room(tiny: Model) -> None:
 
 def test_plain_lines_for_models_without_a_template() -> None:
     assert plain([Message("system", "be brief"), Message("user", "hi")]) == "system: be brief\nuser: hi\nassistant:"
+
+
+def test_an_answer_goes_on_from_its_beginning(tiny: Model) -> None:
+    asked = [Message("user", "hello")]
+    whole = prepare(tiny, ChatRequest(messages=asked), 8)
+    begun = prepare(tiny, ChatRequest(messages=[*asked, Message("assistant", "Well <|im_end|>")], continues=True), 8)
+
+    new = begun.ids[len(whole.ids) :]
+    assert begun.ids[: len(whole.ids)] == whole.ids
+    assert tiny.tokenizer.decode(new) == "Well <|im_end|>"
+    assert tiny.tokenizer.eos_token_id not in new, "what stands in an answer ends nothing"
+
+
+@pytest.mark.parametrize("last", [Message("user", "hello"), Message("assistant", ""), Message("tool", "x")])
+def test_what_is_no_beginning_of_an_answer_is_refused(tiny: Model, last: Message) -> None:
+    with pytest.raises(RequestError, match="the last message is none"):
+        prepare(tiny, ChatRequest(messages=[last], continues=True), 8)

@@ -103,7 +103,8 @@ class HttpBackend:
         return None
 
     def limits(self) -> Limits:
-        return Limits(context=self._spec.context, tools=self._spec.tools, vision=self._spec.vision)
+        spec = self._spec
+        return Limits(context=spec.context, tools=spec.tools, vision=spec.vision, prefill=spec.prefill)
 
     def busy(self) -> float:
         return self._seats.busy

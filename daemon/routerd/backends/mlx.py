@@ -28,6 +28,7 @@ class MlxBackend:
         self.identity = f"{name}|mlx|{spec.model}"
         self._max_tokens = spec.max_tokens
         self._context = spec.context
+        self._prefill = not spec.hosts
         self._supervisor = supervisor
 
     def __repr__(self) -> str:
@@ -44,7 +45,8 @@ class MlxBackend:
         return _failed(refusal) if refusal else None
 
     def limits(self) -> Limits:
-        return Limits(context=self._supervisor.context(self.name) or self._context, vision=False)
+        context = self._supervisor.context(self.name) or self._context
+        return Limits(context=context, vision=False, prefill=self._prefill)
 
     def busy(self) -> float:
         return self._supervisor.busy(self.name)

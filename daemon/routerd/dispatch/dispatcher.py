@@ -141,6 +141,9 @@ class Dispatcher:
         for candidate in run.decision.candidates:
             left -= 1
             backend = generation.backends[candidate.backend]
+            if run.began and not backend.limits().prefill:
+                run.passed_over.append(f"{backend.name}: it does not go on from an answer's beginning")
+                continue
             found = await self._try(generation, run, backend, candidate)
             if isinstance(found, BackendError) and self._again(run, backend, found):
                 last = found
@@ -155,10 +158,15 @@ class Dispatcher:
                 await run.retract(found.finding.message if found.finding else "")
                 run.pass_over(found)
             elif found is not None:
+                last = telling(last, found)
+                if run.final and left and run.may_go_on(found):
+                    await run.go_on()
+                    continue
                 if run.final or (self._is_last(run, found) and not run.spare):
                     return run.failed(found)
                 await run.retract(found.message)
-                last = telling(last, found)
+        if run.began and last:
+            return run.failed(last)
         if run.spare:
             return await run.done(run.spare)
         return run.exhausted(last, self._retry_after(generation, run, last))
@@ -216,12 +224,12 @@ class Dispatcher:
         reception = run.reception
         try:
             if not reception.timed:
-                return await backend.answer(run.chat, reception.receive, run.terms)
+                return await backend.answer(run.asked, reception.receive, run.terms)
             found: End | BackendError | None = None
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(reception.release_in_time)
                 try:
-                    found = await backend.answer(run.chat, reception.receive, run.terms)
+                    found = await backend.answer(run.asked, reception.receive, run.terms)
                 except BackendError as failure:  # caught here, or the task group would wrap it
                     found = failure
                 tasks.cancel_scope.cancel()

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from time import perf_counter
 
 import anyio
+from msgspec.structs import replace
 
 from routerd_client.chat import ChatRequest, Message, TokenLogprob, ToolCall
 from routerd_client.protocol import Delta, Event, Progress, Retracted
@@ -25,13 +26,16 @@ class Reception:
     beginning back (all of it, in stream mode ``safe``).
 
     ``id`` and ``attempt`` are what its events carry. ``judged``: something is to be found out about the
-    whole answer before any of it may go.
+    whole answer before any of it may go. ``before`` is what the caller holds of an earlier attempt, if this one
+    goes on from there.
     """
 
-    def __init__(self, id_: int, attempt: int, chat: ChatRequest, terms: Terms, emit: Emit, *, judged: bool) -> None:
+    def __init__(
+        self, id_: int, attempt: int, chat: ChatRequest, terms: Terms, emit: Emit, *, judged: bool, before: str = ""
+    ) -> None:
         self.id = id_
         self.attempt = attempt
-        self.released = False
+        self.released = bool(before)
         """Whether the caller holds something of it."""
         self.tool_calls: list[ToolCall] = []
         self.logprobs: list[TokenLogprob] = []
@@ -46,10 +50,13 @@ class Reception:
         self._gate: Gate[Piece] | None = None
         if chat.stream:
             self._gate = Gate("safe" if safe else "live", watch=self._watch, ask=self._ask)
-        self.timed = chat.stream and not safe and "refusal" in self._watch
+        if self._gate and before:
+            self._gate.release()
+        self.timed = chat.stream and not safe and not before and "refusal" in self._watch
         self._began = perf_counter()
         self._first: float | None = None
-        self._text: list[str] = []
+        self._text = [before]
+        self._spaced = before != before.rstrip()
         self._reasoning: list[str] = []
         self._outgoing: deque[Piece] = deque()
         self._taken_back = False
@@ -84,6 +91,9 @@ class Reception:
             return
         if self._first is None:
             self._first = perf_counter()
+        if self._spaced and event.text:  # it was asked to go on from before the space that the caller has
+            event = replace(event, text=event.text.lstrip())
+            self._spaced = not event.text
         self._text.append(event.text)
         self._reasoning.append(event.reasoning)
         self.tool_calls += event.tool_calls

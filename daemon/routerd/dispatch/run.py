@@ -6,8 +6,9 @@ from collections.abc import Awaitable, Callable
 from time import perf_counter
 
 from msgspec import Struct
+from msgspec.structs import replace
 
-from routerd_client.chat import ChatRequest, FinishReason
+from routerd_client.chat import ChatRequest, FinishReason, Message
 from routerd_client.protocol import Done, Error, ErrorCode, Event, Routed
 from routerd_client.records import Attempt, Candidate, FailureKind, Outcome
 
@@ -56,6 +57,10 @@ class Run:
         """How often a backend was asked once more before the next."""
         self.spare: Answer | None = None
         """The first answer that was passed over: what the caller gets if nobody does better."""
+        self.asked = chat
+        """What the next attempt is asked: ``chat``, or to go on from what the caller holds."""
+        self.began = 0
+        """The attempt that began the answer that others go on with; 0 where there is none."""
         self._hops = 0
         self._refused = False
         self._emit = emit
@@ -63,7 +68,8 @@ class Run:
         self.reception = self._receive(judged=False)
 
     def _receive(self, *, judged: bool) -> Reception:
-        return Reception(self.call.id, self.number, self.chat, self.terms, self._emit, judged=judged)
+        before = self.reception.text if self.began else ""
+        return Reception(self.call.id, self.number, self.chat, self.terms, self._emit, judged=judged, before=before)
 
     @property
     def number(self) -> int:
@@ -129,6 +135,19 @@ class Run:
         self._refused = self._refused or answer.finding.kind is FailureKind.REFUSAL
         self.spare = self.spare or answer
 
+    def may_go_on(self, failure: BackendError) -> bool:
+        """Whether another backend may go on with what the caller holds of the attempt that has just ended so."""
+        return RULES[failure.kind].next and not self.reception.tool_calls and bool(self.reception.text.strip())
+
+    async def go_on(self) -> None:
+        """Have the next attempt go on from what the caller holds of the one that has just ended."""
+        await self.reception.release()
+        self.began = self.began or self.reception.attempt
+        messages, begun = self.chat.messages, self.reception.text.rstrip()
+        if self.chat.continues:
+            messages, begun = messages[:-1], messages[-1].text + begun
+        self.asked = replace(self.chat, messages=[*messages, Message("assistant", begun)], continues=True)
+
     async def retract(self, reason: str) -> None:
         """Take back what was released of the attempt that has just ended."""
         await self.reception.take_back(reason)
@@ -151,6 +170,7 @@ class Run:
         return Done(
             id=self.call.id,
             attempt=reception.attempt,
+            began=self.began,
             request_id=self.call.request_id,
             backend=backend.name,
             model=backend.model,

@@ -16,11 +16,13 @@ Policy = Literal["frugal", "burn", "fixed"]
 
 
 class Limits(Struct, frozen=True):
-    """What a backend can do. ``context`` is prompt and answer together in tokens, None where unknown."""
+    """What a backend can do. ``context`` is prompt and answer together in tokens, None where unknown; ``prefill``:
+    it goes on from an answer's beginning."""
 
     context: int | None = None
     tools: bool = True
     vision: bool = True
+    prefill: bool = False
 
 
 class View(Protocol):

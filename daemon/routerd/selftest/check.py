@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from routerd_client.chat import FinishReason
-from routerd_client.protocol import Delta, Done, ErrorCode, Retracted
+from routerd_client.protocol import Delta, ErrorCode, Retracted
 from routerd_client.records import BackendStatus
 
 from ..dispatch.dispatcher import RETRY_JITTER_S
@@ -80,7 +80,8 @@ def _streamed(heard: Heard) -> Iterator[str]:
     """Every delta belongs to the answer, or to one that was taken back."""
     back = {event.attempt for event in heard.events if isinstance(event, Retracted)}
     kept = {event.attempt for event in heard.events if isinstance(event, Delta)} - back
-    ending = {event.attempt for event in heard.events if isinstance(event, Done)}
+    done = heard.done
+    ending = set(range(done.began or done.attempt, done.attempt + 1)) if done else set()
     if ending and not kept <= ending:
         yield f"pieces of attempts {sorted(kept)} in the answer of attempt {sorted(ending)}"
 

@@ -10,7 +10,7 @@ from routerd_client.records import FailureKind as K
 
 from .fake_api import FOREVER
 from .fake_formats import Knobs
-from .fault import COOLDOWN, SECOND, Api, Expect, Fault, Worker, api, everywhere, midway
+from .fault import COOLDOWN, FIRST_SAYS, SECOND, Api, Expect, Fault, Worker, api, everywhere, midway
 
 SILENT = {"timeouts": {"connect": "5s", "first_token": "500ms", "stall": "500ms"}}
 """For the backends that fall silent; the others keep their time, however busy the machine is."""
@@ -261,6 +261,28 @@ STREAMS = (
         "all the text, and the stream ends without a reason to finish",
         api(end=False, between=SLOW),
         midway(K.CUT),
+    ),
+    _fault(
+        "cut midway, gone on with",
+        "the next is known to go on from an answer's beginning (prefill)",
+        api(cut_after=2, between=SLOW),
+        midway(K.CUT)
+        | {"live": Expect(tries="first: cut, second", text="".join([*FIRST_SAYS[:2], *SECOND.knobs.pieces]))},
+        second=api(pieces=SECOND.knobs.pieces, settings={"prefill": True}),
+    ),
+    Fault(
+        name="cut twice, gone on with",
+        does="so is the next, and a model process ends it; one between them that cannot go on is not asked",
+        backends={
+            "first": api(cut_after=2, between=SLOW),
+            "second": api(pieces=SECOND.knobs.pieces, cut_after=2, between=SLOW, settings={"prefill": True}),
+            "third": SECOND,
+            "fourth": Worker(),
+        },
+        expect={
+            "live": Expect(tries="first: cut, second: cut, fourth", text="It is the first The second one t0 t1 t2"),
+            "safe": Expect(tries="first: cut, second: cut, third"),
+        },
     ),
     _alone("no usage", "an answer without its usage", api(usage=False), everywhere(tries="first", usage=Usage())),
     _fault(

@@ -69,6 +69,8 @@ def prepare(model: Model, chat: ChatRequest, max_tokens: int) -> Prompt:
     room = model.context - len(ids)
     if room < 1:
         raise _overflow(f"the prompt has {len(ids)} tokens", model)
+    if chat.continues and model.initial_state(ids) == "reasoning":
+        raise bad("this model reasons before it answers: it cannot go on from an answer's beginning")
     if not ids or not 0 <= min(ids) <= max(ids) < model.vocab:
         raise bad("the prompt comes to no tokens, or to tokens the model does not have: its tokenizer does not fit it")
     return Prompt(
@@ -95,7 +97,20 @@ def text(model: Model, chat: ChatRequest) -> str:
 
 
 def _text(model: Model, chat: ChatRequest, tools: list[dict[str, Any]]) -> str:
-    return _render(model, chat, tools) if model.has_chat_template else model.markers.cut(plain(chat.messages))
+    begun = ""
+    if chat.continues:
+        begun = model.markers.cut(_beginning(chat))
+        chat = msgspec.structs.replace(chat, messages=chat.messages[:-1])
+    text = _render(model, chat, tools) if model.has_chat_template else model.markers.cut(plain(chat.messages))
+    return text + begun
+
+
+def _beginning(chat: ChatRequest) -> str:
+    """The answer's beginning, from which it goes on."""
+    last = chat.messages[-1] if chat.messages else None
+    if last is None or last.role != "assistant" or last.tool_calls or not last.text:
+        raise bad("the answer is to go on from its beginning, and the last message is none: text of the assistant")
+    return last.text
 
 
 def _tokenize(model: Model, chat: ChatRequest, tools: list[dict[str, Any]]) -> list[int]:

@@ -64,6 +64,8 @@ def _filled(sampling: Sampling, defaults: dict[str, Any]) -> Sampling:
 
 def _refuse_missing(chat: ChatRequest, sampling: Sampling) -> None:
     """Raise ``bad_request`` for what the server would silently leave out, or could not be stopped from doing."""
+    if chat.continues:
+        raise _unable("cannot go on from an answer's beginning")
     if chat.logprobs:
         raise _unable("gives no log probabilities")
     if chat.response_format and chat.response_format.type != "text":

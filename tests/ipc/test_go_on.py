@@ -1,0 +1,45 @@
+"""An answer that broke off, and a backend that goes on with it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from routerd.selftest.fake_api import fake_api
+from routerd.selftest.fake_formats import Knobs
+from routerd_client import AsyncClient, Delta, Done
+from tests.support.daemon import running_daemon
+
+
+async def test_the_next_is_asked_with_what_the_caller_holds(tmp_path: Path) -> None:
+    broken = Knobs(pieces=["One, ", "two, ", "three"], cut_after=2, between=0.05)
+    async with fake_api(broken) as first, fake_api(Knobs(pieces=["  three."])) as second:
+        backends = {
+            "first": {"openai": {"model": "a", "base_url": first.base_url}},
+            "second": {"openai": {"model": "b", "base_url": second.base_url, "prefill": True}},
+        }
+        config = {
+            "version": 1,
+            "backends": backends,
+            "endpoints": {"both": {"fallback": ["first", "second"]}},
+            "default": "both",
+        }
+        async with running_daemon(tmp_path, json.dumps(config)) as running:
+            events = [event async for event in stream(running.client())]
+        text = "".join(event.text for event in events)
+        done = events[-1]
+
+        assert text == "One, two, three."
+        assert isinstance(done, Done)
+        assert (done.backend, done.attempt, done.began) == ("second", 2, 1)
+        assert {event.attempt for event in events if isinstance(event, Delta)} == {1, 2}
+        assert second.asked[0].body["messages"] == [
+            {"role": "user", "content": "Count."},
+            {"role": "assistant", "content": "One, two,"},
+        ]
+
+
+async def stream(client: AsyncClient):
+    async with client:
+        async for event in client.stream("Count."):
+            yield event
