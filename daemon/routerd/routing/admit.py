@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -11,8 +11,9 @@ from routerd_client.records import FailureKind, Skipped
 
 from ..config.schema import BackendSpec
 from ..config.strategy import EndpointSpec
+from .features import Features
 from .strategy import Item
-from .view import Asking
+from .view import Asking, Limits
 
 TEMPLATE_TOKENS = 16
 """What a chat template may add to a message, at most."""
@@ -30,10 +31,10 @@ class Admission(Struct):
 
 
 def admit(
-    items: Iterable[Item], asking: Asking, endpoint: EndpointSpec, backends: dict[str, BackendSpec], *, local_only: bool
+    items: Iterable[Item], asking: Asking, endpoint: EndpointSpec, local: Container[str], *, local_only: bool
 ) -> Admission:
     """Sort ``items`` into those that may answer and those that may not; a backend's first item counts that is
-    not drained."""
+    not drained. ``local``: the backends on this machine."""
     admission = Admission([], [], [])
     seen: set[str] = set()
     drained: dict[str, str] = {}
@@ -45,17 +46,18 @@ def admit(
         if item.backend in seen:
             continue
         seen.add(item.backend)
-        local = backends[item.backend].local
-        inside = inside or local
-        if local_only and not local:
-            why_not = "local_only: it would leave the machine"
-        elif endpoint.spill == "explicit" and inside and not local:
-            why_not = "spill: explicit: only where the request names it"
+        limits = asking.view.limits(item.backend)
+        if item.backend in local:
+            inside, leaves = True, ""
+        elif local_only:
+            leaves = "local_only: it would leave the machine"
         else:
-            why_not = _lacks(item.backend, asking)
-        if why_not:
+            leaves = (
+                "spill: explicit: only where the request names it" if inside and endpoint.spill == "explicit" else ""
+            )
+        if why_not := leaves or _lacks(limits, asking.features):
             admission.skipped.append(Skipped(item.backend, why_not))
-        elif overflow := _overflows(item.backend, asking, admission.unsure):
+        elif overflow := _overflows(item.backend, limits, asking, admission.unsure):
             admission.skipped.append(Skipped(item.backend, overflow, FailureKind.CONTEXT_OVERFLOW))
         elif blocked := asking.view.blocked(item.backend):
             admission.skipped.append(Skipped(item.backend, blocked))
@@ -65,19 +67,18 @@ def admit(
     return admission
 
 
-def _lacks(backend: str, asking: Asking) -> str:
+def _lacks(limits: Limits, features: Features) -> str:
     """What the request needs and the backend has not."""
-    limits, features = asking.view.limits(backend), asking.features
     if not limits.tools and features.has_tools:
         return "it takes no tools"
     return "it sees no images" if not limits.vision and features.has_images else ""
 
 
-def _overflows(backend: str, asking: Asking, unsure: list[str]) -> str:
+def _overflows(backend: str, limits: Limits, asking: Asking, unsure: list[str]) -> str:
     """Why the prompt does not fit; ``""`` where it does, or, in ``unsure``, where nobody knows."""
-    limits, features = asking.view.limits(backend), asking.features
     if limits.context is None:
         return ""
+    features = asking.features
     size = features.prompt_bytes
     if size + TEMPLATE_TOKENS * (len(features.chat.messages) + len(features.chat.tools)) < limits.context:
         return ""

@@ -76,7 +76,7 @@ def decide(
     # any of the three will do: a route that sets it to false does not undo what the request asks for
     local_only = bool(features.chat.local_only or chat.local_only or endpoint.spec.local_only)
     asking = Asking(features, view, table.scorers, seed, overrides.policy)
-    admission = admit(endpoint.strategy.order(asking), asking, endpoint.spec, table.backends, local_only=local_only)
+    admission = admit(endpoint.strategy.order(asking), asking, endpoint.spec, table.local, local_only=local_only)
     items = prefer(admission.admitted, asking, goes.endpoint, endpoint.spec, table.backends)
     decision = Decision(
         route=goes.route.name if goes.route else "",

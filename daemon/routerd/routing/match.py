@@ -118,32 +118,37 @@ def _prompt(spec: PromptMatch | tuple[str, ...]) -> Iterator[Test]:
 class _Texts:
     """One text of several, some of them globs."""
 
-    __slots__ = ("_exact", "_globs", "_words")
+    __slots__ = ("_words", "exact", "globs")
 
     def __init__(self, wanted: Words) -> None:
         self._words = texts(wanted)
-        self._exact = frozenset(text for text in self._words if not is_glob(text))
+        self.exact = frozenset(text for text in self._words if not is_glob(text))
         globs = [translate(text) for text in self._words if is_glob(text)]
-        self._globs = re.compile("|".join(globs)) if globs else None
+        self.globs = re.compile("|".join(globs)) if globs else None
 
     def __contains__(self, text: str | None) -> bool:
         if text is None:
             return False
-        return text in self._exact or bool(self._globs and self._globs.match(text))
+        return text in self.exact or bool(self.globs and self.globs.match(text))
 
     def __str__(self) -> str:
         return " or ".join(self._words)
 
 
 class _Context:
-    __slots__ = ("_key", "_texts")
+    __slots__ = ("_exact", "_globs", "_key", "_texts")
 
     def __init__(self, key: str, wanted: Words) -> None:
         self._key = key
         self._texts = _Texts(wanted)
+        self._exact, self._globs = self._texts.exact, self._texts.globs
 
     def __call__(self, features: Features) -> bool:
-        return features.context.get(self._key) in self._texts
+        # Not `in self._texts`: this is asked more often than anything else.
+        value = features.context.get(self._key)
+        if value is None or self._globs is None:
+            return value in self._exact
+        return value in self._exact or self._globs.match(value) is not None
 
     def held(self, features: Features) -> str:
         return f"{self._key}={features.context.get(self._key)}"

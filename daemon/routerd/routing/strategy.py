@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
 from msgspec import Struct
@@ -31,16 +31,31 @@ class Item(Struct, frozen=True):
 class Strategy(Protocol):
     """Backends in the order to try. May name one twice; the first time counts."""
 
-    def order(self, asking: Asking, /) -> Iterator[Item]: ...
+    def order(self, asking: Asking, /) -> Iterable[Item]: ...
 
 
-class Single(Struct, frozen=True):
+class Fixed(Struct, frozen=True):
+    """A backend, or a fallback of backends: the same for every request, so it is made once."""
+
+    items: tuple[Item, ...]
+
+    def order(self, _asking: Asking, /) -> Iterable[Item]:
+        return self.items
+
+
+def single(backend: str) -> Strategy:
     """A backend."""
+    return Fixed((Item(backend, _ALONE),))
 
-    backend: str
 
-    def order(self, _asking: Asking, /) -> Iterator[Item]:
-        yield Item(self.backend, _ALONE)
+def fallback(targets: tuple[Strategy, ...]) -> Strategy:
+    """The targets in their written order."""
+    if len(targets) == 1:
+        return targets[0]
+    fixed = [target.items for target in targets if isinstance(target, Fixed)]
+    if len(fixed) < len(targets):
+        return Fallback(targets)
+    return Fixed(tuple(item for i, items in enumerate(fixed) for item in _said(items, _place(i))))
 
 
 class Fallback(Struct, frozen=True):
@@ -50,7 +65,7 @@ class Fallback(Struct, frozen=True):
 
     def order(self, asking: Asking) -> Iterator[Item]:
         for i, target in enumerate(self.targets):
-            yield from _said(target.order(asking), "first choice" if i == 0 else f"fallback {i}")
+            yield from _said(target.order(asking), _place(i))
 
 
 class Then(Struct, frozen=True):
@@ -225,13 +240,16 @@ def compile_strategy(spec: StrategySpec, resolve: Callable[[Target], Strategy], 
     elif spec.adaptive:
         strategy = Adaptive(several(spec.adaptive), spec.floor)
     else:
-        targets = several(spec.fallback)
-        strategy = targets[0] if len(targets) == 1 else Fallback(targets)
+        strategy = fallback(several(spec.fallback))
     return strategy if spec.then is None else Then(strategy, resolve(spec.then))
 
 
+def _place(number: int) -> str:
+    return f"fallback {number}" if number else "first choice"
+
+
 def _said(
-    items: Iterator[Item] | list[Item],
+    items: Iterable[Item],
     reason: str,
     *,
     rank: int | None = None,

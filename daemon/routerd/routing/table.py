@@ -16,7 +16,7 @@ from ..config.strategy import EndpointSpec, StrategySpec, Target
 from .classify.complexity import complexity
 from .match import Predicate, compile_match
 from .overrides import Overrides, compile_overrides, usual_terms
-from .strategy import Fallback, Single, Strategy, compile_strategy
+from .strategy import Strategy, compile_strategy, fallback, single
 from .terms import Terms
 from .view import Judge, Scorer
 
@@ -48,6 +48,7 @@ class Table:
     def __init__(self, config: ConfigSpec, scorers: Mapping[str, Scorer], judge: Judge | None) -> None:
         self.default = config.default
         self.backends: dict[str, BackendSpec] = config.backends
+        self.local = frozenset(name for name, spec in config.backends.items() if spec.local)
         self.judge = judge
         """Says of a prompt and an answer how probably (0..10) a stronger model would do better."""
         self.scorers = {"rules": complexity, **scorers}
@@ -123,9 +124,9 @@ class _Endpoints:
 
     def _compile(self, name: str) -> Strategy:
         if name in self._config.backends:
-            return Single(name)
+            return single(name)
         if name.startswith(TAG):
-            return Fallback(tuple(map(self._resolve, tagged(self._config, name.removeprefix(TAG)))))
+            return fallback(tuple(map(self._resolve, tagged(self._config, name.removeprefix(TAG)))))
         return compile_strategy(self._config.endpoints[name], self._resolve, self._billing)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from routerd_client.records import Decision
 
+from .strategy import Fixed
 from .table import CompiledRoute, Table
 from .view import Asking
 
@@ -41,7 +42,10 @@ def trace_of(
 
 def _strategy(table: Table, decision: Decision) -> str:
     """The strategy as it is written: ``by_complexity``."""
-    name = type(table.endpoints[decision.endpoint].strategy).__name__
+    strategy = table.endpoints[decision.endpoint].strategy
+    if isinstance(strategy, Fixed):
+        return "fallback" if len(strategy.items) > 1 else "single"
+    name = type(strategy).__name__
     return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
 
 
