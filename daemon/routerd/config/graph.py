@@ -1,4 +1,8 @@
-"""Who stands behind a name: endpoints, strategies and tags followed down to backends. Pure."""
+"""Who stands behind a name: endpoints, strategies and tags followed down to backends. Pure.
+
+No function here is defined inside another: one that calls itself would keep the whole configuration alive until
+the next collection of garbage.
+"""
 
 from __future__ import annotations
 
@@ -31,45 +35,41 @@ def tagged(config: ConfigSpec, tag: str) -> list[str]:
 
 def backends_of(config: ConfigSpec, target: Target) -> list[str]:
     """Every backend that may answer for ``target``, each once. A name that leads back to itself adds nothing."""
-    found: dict[str, None] = {}
-    seen: set[str] = set()
+    return list(dict.fromkeys(_leaves(config, target, set())))
 
-    def follow(target: Target) -> None:
-        if isinstance(target, StrategySpec):
-            for inner in targets(target):
-                follow(inner)
-        elif target in config.backends:
-            found[target] = None
-        elif target not in seen:
-            seen.add(target)
-            for inner in followed(config, target):
-                follow(inner)
 
-    follow(target)
-    return list(found)
+def _leaves(config: ConfigSpec, target: Target, seen: set[str]) -> Iterator[str]:
+    if isinstance(target, str):
+        if target in config.backends:
+            yield target
+        if target in seen:
+            return
+        seen.add(target)
+    for inner in followed(config, target):
+        yield from _leaves(config, inner, seen)
 
 
 def cycle(config: ConfigSpec, endpoint: str) -> list[str]:
     """The names on a way from ``endpoint`` back to itself; empty where there is none."""
-    seen: set[str] = set()
+    return _way_back(config, endpoint, endpoint, (), set())
 
-    def walk(target: Target, path: tuple[str, ...]) -> list[str]:
-        if target == endpoint and path:
-            return [*path, endpoint]
-        if isinstance(target, StrategySpec):
-            inner = list(targets(target))
-        elif target in seen:
+
+def _way_back(config: ConfigSpec, endpoint: str, target: Target, path: tuple[str, ...], seen: set[str]) -> list[str]:
+    if target == endpoint and path:
+        return [*path, endpoint]
+    if isinstance(target, str):
+        if target in seen:
             return []  # it was followed on another way, and did not lead back
-        else:
-            seen.add(target)
-            inner, path = followed(config, target), path if target.startswith(TAG) else (*path, target)
-        return next((found for step in inner if (found := walk(step, path))), [])
-
-    return walk(endpoint, ())
+        seen.add(target)
+        path = path if target.startswith(TAG) else (*path, target)
+    ways = (_way_back(config, endpoint, step, path, seen) for step in followed(config, target))
+    return next(filter(None, ways), [])
 
 
-def followed(config: ConfigSpec, name: str) -> list[Target]:
+def followed(config: ConfigSpec, name: Target) -> list[Target]:
     """What ``name`` stands for, one step on; nothing for a backend."""
+    if isinstance(name, StrategySpec):
+        return list(targets(name))
     if name in config.backends:
         return []
     if name in config.endpoints:
@@ -79,13 +79,15 @@ def followed(config: ConfigSpec, name: str) -> list[Target]:
 
 def places(config: ConfigSpec, endpoint: str) -> int:
     """How long the order of ``endpoint`` is, a backend counted each time it comes. Needs a graph without cycles."""
-    known: dict[str, int] = {}
+    return _count(config, endpoint, {})
 
-    def count(target: Target) -> int:
-        if isinstance(target, StrategySpec):
-            return sum(map(count, targets(target)))
-        if target not in known:
-            known[target] = 1 if target in config.backends else sum(map(count, followed(config, target)))
+
+def _count(config: ConfigSpec, target: Target, known: dict[str, int]) -> int:
+    if isinstance(target, str) and target in known:
         return known[target]
-
-    return count(endpoint)
+    if isinstance(target, str) and target in config.backends:
+        return 1
+    length = sum(_count(config, inner, known) for inner in followed(config, target))
+    if isinstance(target, str):
+        known[target] = length
+    return length
