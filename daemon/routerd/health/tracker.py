@@ -13,6 +13,7 @@ from routerd_client.records import BreakerState, FailureKind
 from ..config.schema import HealthSpec
 from .breaker import Breaker
 from .failure import RULES
+from .outcomes import Outcomes
 
 
 class Figures(Struct, frozen=True):
@@ -122,10 +123,12 @@ class Health:
 
 
 class Tracker:
-    """All backends' health, by identity: what makes two backends of two generations the same one."""
+    """All backends' health, by identity: what makes two backends of two generations the same one; and what
+    their answers came to."""
 
     def __init__(self) -> None:
         self._healths: dict[str, Health] = {}
+        self.outcomes = Outcomes()
 
     def __repr__(self) -> str:
         return f"<Tracker {len(self._healths)} backends>"

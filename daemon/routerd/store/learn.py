@@ -1,0 +1,30 @@
+"""What the ledger teaches: how each backend did, and what people said."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from ..health.outcomes import FEEDBACK, HALF_LIFE_S, Past
+
+LOOKED_AT_S = 5 * HALF_LIFE_S
+HOUR_S = 3600.0
+
+
+def past(connection: sqlite3.Connection, now: float) -> list[Past]:
+    """Outcomes and feedback by backend and hour; ``now`` in seconds since 1970."""
+    since = now - LOOKED_AT_S
+    attempts = connection.execute(
+        """SELECT backend, model, CAST((? - time) / ? AS INTEGER) AS hours,
+                  sum(standing = 'good'), sum(standing = 'bad')
+           FROM attempts WHERE time > ? AND standing != '' GROUP BY backend, model, hours""",
+        (now, HOUR_S, since),
+    )
+    found = [Past((backend, model), hours * HOUR_S, good, bad) for backend, model, hours, good, bad in attempts]
+    said = connection.execute(
+        """SELECT backend, model, feedback.time, feedback.score FROM feedback JOIN decisions USING (request)
+           WHERE feedback.time > ? AND backend != ''""",
+        (since,),
+    )
+    for backend, model, time, score in said:
+        found.append(Past((backend, model), max(0.0, now - time), FEEDBACK * score, FEEDBACK * (1 - score)))
+    return found

@@ -1,0 +1,25 @@
+"""What is removed from the ledger when."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from ..config.schema import LedgerSpec
+
+EVERY_S = 60.0
+AT_ONCE = 1000
+"""Rows of each table removed in one go, so that nobody waits for the writer."""
+MONEY_S = 62 * 86_400.0
+"""What was spent is kept for so long at least: two months, whatever they are."""
+
+
+def expire(connection: sqlite3.Connection, spec: LedgerSpec, now: float) -> None:
+    """Remove up to `AT_ONCE` rows of each table that are too old; ``now`` in seconds since 1970."""
+    ages = dict.fromkeys(("decisions", "attempts", "feedback", "shadows"), spec.keep)
+    ages |= {"texts": min(spec.text_keep, spec.keep)}
+    ages |= dict.fromkeys(("spend", "quota_use"), max(spec.keep, MONEY_S))
+    for table, age in ages.items():
+        connection.execute(
+            f"DELETE FROM {table} WHERE rowid IN (SELECT rowid FROM {table} WHERE time < ? LIMIT ?)",  # noqa: S608
+            (now - age, AT_ONCE),
+        )

@@ -1,0 +1,49 @@
+"""Chats that another backend was asked too: how much both answers agree, and how good each was."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from msgspec import Struct
+
+from routerd_client.records import ShadowRow
+
+LIMITS = tuple(range(1, 11))
+
+
+class Shadow(Struct, frozen=True, kw_only=True):
+    """One comparison; ``time`` in seconds since 1970. ``request`` and ``shadow`` are both chats' ids, ``score`` the
+    complexity of the ask where it was looked at; ``agreement`` and both qualities are 0..1."""
+
+    request: str
+    time: float
+    shadow: str
+    endpoint: str
+    backend: str
+    other: str
+    score: float | None
+    agreement: float
+    quality: float
+    other_quality: float
+
+
+def insert(connection: sqlite3.Connection, row: Shadow) -> None:
+    marks = ", ".join("?" * len(row.__struct_fields__))
+    columns = ", ".join(row.__struct_fields__)
+    values = [getattr(row, name) for name in row.__struct_fields__]
+    connection.execute(f"INSERT OR REPLACE INTO shadows ({columns}) VALUES ({marks})", values)  # noqa: S608 - our names
+
+
+def rows(connection: sqlite3.Connection, since: float) -> list[ShadowRow]:
+    """Of all of them, and of those below each limit of complexity that takes in more than the one before."""
+    figures = "count(*), avg(agreement), avg(quality), avg(other_quality) FROM shadows WHERE time >= ?"
+    found = [(None, *connection.execute(f"SELECT {figures}", (since,)).fetchone())]
+    for limit in LIMITS:
+        row = connection.execute(f"SELECT {figures} AND score < ?", (since, limit)).fetchone()
+        if row[0] > (found[-1][1] if len(found) > 1 else 0):
+            found.append((limit, *row))
+    return [
+        ShadowRow(below=below, requests=count, agreement=agreement, quality=quality, other_quality=other)
+        for below, count, agreement, quality, other in found
+        if count
+    ]

@@ -1,0 +1,220 @@
+"""The ledger's one writer: a thread that takes work from the event loop and never makes it wait."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import sqlite3
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self, TypeVar
+
+import anyio
+import structlog
+from anyio import to_thread
+
+from .database import Database, Job, check, corrupt, read, unusable
+
+T = TypeVar("T")
+log = structlog.get_logger()
+
+BATCH_S = 0.5
+"""What is enqueued is on the disk after so long, at the latest."""
+MOST_WAITING = 10_000
+"""Pieces of enqueued work; further ones are dropped."""
+
+
+class StoreError(Exception):
+    """The ledger is closed, or broken even in memory."""
+
+
+class Store:
+    """The ledger at ``path``. Open it with ``async with``; everything is written when that ends.
+
+    While the file cannot be written, that is tried again every ``retry_s`` seconds.
+    """
+
+    def __init__(self, path: Path, *, retry_s: float = 5.0) -> None:
+        self._database = Database(path)
+        self._retry_s = retry_s
+        self._news = threading.Condition()
+        self._waiting: list[_Asked] = []
+        self._due = math.inf
+        """When the oldest of what waits must be written, on the monotonic clock."""
+        self._state: Literal["new", "open", "closed"] = "new"
+        self._dropped = 0
+        self._told = 0
+        """How many of them were logged."""
+        self._retry_at = 0.0
+        self._thread = threading.Thread(target=self._run, name="ledger")
+
+    def __repr__(self) -> str:
+        return f"<Store {self._database.path} {self._state} {self.mode}>"
+
+    @property
+    def path(self) -> Path:
+        return self._database.path
+
+    @property
+    def mode(self) -> Literal["file", "memory"]:
+        """``memory`` while the file cannot be written; what is recorded meanwhile is written back later."""
+        return self._database.mode
+
+    @property
+    def reason(self) -> str:
+        """Why the mode is ``memory``; ``""`` where it is not."""
+        return self._database.reason
+
+    @property
+    def dropped(self) -> int:
+        """Records that were lost because too many waited."""
+        return self._dropped + self._database.dropped
+
+    async def __aenter__(self) -> Self:
+        self._state = "open"
+        self._thread.start()
+        await self.commit(_nothing)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        with self._news:
+            self._state = "closed"
+            self._news.notify()
+        with anyio.CancelScope(shield=True):
+            await to_thread.run_sync(self._thread.join)
+
+    def enqueue(self, work: Callable[[sqlite3.Connection], None]) -> None:
+        """Have ``work`` done within `BATCH_S`. Returns at once; what ``work`` raises is logged, and undone."""
+        with self._news:
+            if self._state != "open" or len(self._waiting) >= MOST_WAITING:
+                self._dropped += 1
+                return
+            self._waiting.append(_Asked(Job(work)))
+            if self._due == math.inf:
+                self._due = time.monotonic() + BATCH_S
+                self._news.notify()
+
+    async def commit(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """What ``work`` returns, once it and all that was enqueued before are durable; what it raises, it alone undone.
+
+        Durable in memory only, where `mode` says so. Raises `StoreError` where the ledger is closed. Cancelled, it
+        may have been carried out or not.
+        """
+        result: T = await self._ask(Job(work))
+        return result
+
+    async def read(self, query: Callable[[sqlite3.Connection], T]) -> T:
+        """What ``query`` finds, all that was enqueued before included. It runs in a thread and must not write.
+
+        Raises `StoreError` where the ledger cannot be read.
+        """
+        if self._waiting:
+            await self.commit(_nothing)
+        if self.mode == "memory":
+            found: T = await self._ask(Job(query, reads=True))
+            return found
+        try:
+            return await to_thread.run_sync(read, self.path, query, abandon_on_cancel=True)
+        except sqlite3.Error as error:
+            if unusable(error):
+                if corrupt(error):
+                    self.enqueue(check)  # what becomes of the file is the writer's business
+                raise StoreError(f"the ledger cannot be read: {error}") from error
+            raise
+
+    async def _ask(self, job: Job) -> Any:
+        asked = _Asked(job, Future())
+        with self._news:
+            if self._state != "open":
+                raise StoreError("the ledger is closed")
+            self._waiting.append(asked)
+            self._due = 0.0
+            self._news.notify()
+        assert asked.answer
+        return await asyncio.wrap_future(asked.answer)  # wakes the loop without making the thread wait for it
+
+    def _run(self) -> None:
+        """The writer's thread, from start to end."""
+        try:
+            self._database.open()
+            while (batch := self._next()) is not None:
+                self._try_the_file()
+                if batch:
+                    self._write(batch)
+        except Exception:  # nobody is to wait for ever for a thread that is gone
+            log.exception("ledger.broken", path=str(self.path))
+        finally:
+            self._end()
+
+    def _try_the_file(self) -> None:
+        if self._database.mode == "memory" and time.monotonic() >= self._retry_at:
+            self._retry_at = time.monotonic() + self._retry_s
+            if self._database.recover():
+                log.info("ledger.recovered", path=str(self.path))
+
+    def _end(self) -> None:
+        with self._news:
+            self._state = "closed"
+            left, self._waiting = self._waiting, []
+        for asked in left:
+            asked.job.error = StoreError("the ledger is closed")
+            asked.tell()
+        self._database.close()
+
+    def _next(self) -> list[_Asked] | None:
+        """Wait for what is due; nothing where only the file is to be tried again, None at the end."""
+        with self._news:
+            while True:
+                now = time.monotonic()
+                retry = self._retry_at if self._database.mode == "memory" else math.inf
+                if self._state == "closed" and not self._waiting:
+                    return None
+                if self._state == "closed" or self._due <= now or retry <= now:
+                    batch, self._waiting, self._due = self._waiting, [], math.inf
+                    return batch
+                wake = min(self._due, retry)
+                self._news.wait(None if wake == math.inf else wake - now)
+
+    def _write(self, batch: list[_Asked]) -> None:
+        before = self._database.mode
+        try:
+            self._database.run([asked.job for asked in batch])
+        except Exception as error:
+            for asked in batch:
+                asked.job.error = StoreError(f"the ledger is broken: {error}")
+        if self._database.mode != before:
+            self._retry_at = time.monotonic() + self._retry_s
+        for asked in batch:
+            asked.tell()
+        dropped, self._told = self._dropped - self._told, self._dropped
+        if dropped:
+            log.warning("ledger.dropped", records=dropped)
+
+
+class _Asked:
+    """A job, and who waits for it."""
+
+    def __init__(self, job: Job, answer: Future[Any] | None = None) -> None:
+        self.job = job
+        self.answer = answer
+
+    def tell(self) -> None:
+        error = self.job.error
+        if self.answer is None:
+            if error:
+                log.error("ledger.record_failed", error=f"{type(error).__name__}: {error}")
+        elif self.answer.set_running_or_notify_cancel():
+            if error:
+                self.answer.set_exception(error)
+            else:
+                self.answer.set_result(self.job.result)
+
+
+def _nothing(_connection: sqlite3.Connection) -> None:
+    pass
