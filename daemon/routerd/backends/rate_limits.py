@@ -1,0 +1,48 @@
+"""What an API says in its headers of what is left of its limits, in the ways the makers say it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Literal
+
+from ..spend.quota import Told
+from .retry_after import number, until
+
+_PREFIXES = ("x-ratelimit-", "anthropic-ratelimit-", "x-codex-")
+_WINDOWS = {"5h": 18_000.0, "7d": 604_800.0}
+_UNITS: tuple[Literal["tokens", "requests"], ...] = ("tokens", "requests")
+
+
+def rate_limits(headers: Mapping[str, str], now: float) -> list[Told]:
+    """All that ``headers`` (names in lower case) tell; ``now`` is seconds since 1970."""
+    if not any(name.startswith(_PREFIXES) for name in headers):
+        return []
+    return [*_amounts(headers, now), *_shares(headers, now), *_codex(headers)]
+
+
+def _amounts(headers: Mapping[str, str], now: float) -> Iterator[Told]:
+    for unit in _UNITS:
+        for maker in ("x-ratelimit-{}-" + unit, f"anthropic-ratelimit-{unit}-{{}}"):
+            limit, left = (number(headers.get(maker.format(word), "")) for word in ("limit", "remaining"))
+            if limit is not None and left is not None:
+                yield Told(unit, limit, left, until(headers.get(maker.format("reset"), ""), now))
+
+
+def _shares(headers: Mapping[str, str], now: float) -> Iterator[Told]:
+    """Of an Anthropic subscription."""
+    for name, window in _WINDOWS.items():
+        used = number(headers.get(f"anthropic-ratelimit-unified-{name}-utilization", ""))
+        if used is not None:
+            resets = until(headers.get(f"anthropic-ratelimit-unified-{name}-reset", ""), now)
+            yield Told("share", 1.0, max(0.0, 1.0 - used), resets, window)
+
+
+def _codex(headers: Mapping[str, str]) -> Iterator[Told]:
+    """Of an OpenAI subscription."""
+    for which in ("primary", "secondary"):
+        used, minutes, resets = (
+            number(headers.get(f"x-codex-{which}-{word}", ""))
+            for word in ("used-percent", "window-minutes", "reset-after-seconds")
+        )
+        if used is not None and minutes is not None:
+            yield Told("share", 1.0, max(0.0, 1.0 - used / 100), resets, minutes * 60)

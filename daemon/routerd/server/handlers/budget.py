@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+
+from msgspec.structs import replace
+
+from routerd_client.chat import Usage
+from routerd_client.protocol import Budget, Error, ErrorCode, Event, RecordSpend, SetSpent
+
+from ...dispatch.budget import budget as told
+from ...store.writer import StoreError
+from ..services import Services
+
+Respond = Callable[[Event], Awaitable[None]]
+
+
+def budget(services: Services, request: Budget | RecordSpend | SetSpent, _client: str) -> Event:
+    """What was spent, and what may still be."""
+    return replace(told(services.dispatcher.purse, time.time()), id=request.id)
+
+
+async def record_spend(services: Services, request: RecordSpend, client: str, _respond: Respond) -> Event:
+    """Book what was spent elsewhere."""
+    purse, cost = services.dispatcher.purse, request.cost_microusd
+    used = Usage(request.prompt_tokens, request.completion_tokens)
+    if min(used.prompt_tokens, used.completion_tokens, cost or 0) < 0:
+        return Error(id=request.id, code=ErrorCode.BAD_REQUEST, message="what was spent is less than nothing")
+    if cost is None:
+        cost = purse.estimate(services.generation.tariffs, request.provider, request.model, used)
+    if cost is None:
+        message = f"what '{request.model}' of {request.provider} costs is not known"
+        hint = "say what it cost (--usd), or give it a price in routes.yaml"
+        return Error(id=request.id, code=ErrorCode.NOT_FOUND, message=message, hint=hint)
+    try:
+        await purse.record(request.provider, request.model, request.client, cost)
+    except StoreError as error:
+        return Error(id=request.id, code=ErrorCode.UNAVAILABLE, message=str(error))
+    return budget(services, request, client)
+
+
+async def set_spent(services: Services, request: SetSpent, client: str, _respond: Respond) -> Event:
+    """Say what was spent so far."""
+    try:
+        await services.dispatcher.purse.set_spent(request.day_microusd, request.month_microusd)
+    except ValueError as error:
+        return Error(id=request.id, code=ErrorCode.BAD_REQUEST, message=str(error))
+    return budget(services, request, client)

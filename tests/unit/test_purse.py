@@ -1,0 +1,157 @@
+"""Money on the way through real files: clocks, restarts, and requests that leave while they wait."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import anyio
+import pytest
+
+from routerd.config.load import load
+from routerd.dispatch.hop import Asking, DeniedError
+from routerd.dispatch.purse import Purse
+from routerd.spend.budget import TOTAL
+from routerd.spend.price import shipped
+from routerd.spend.tariff import tariffs
+from routerd.store.writer import Store
+from routerd_client.chat import ChatRequest, Message, Usage
+from tests.support.wait import until
+
+CONFIG = """
+version: 1
+backends: {a: {openai: {model: m, base_url: https://there.example/v1}, price: {input: 1, output: 1}}}
+default: a
+budgets: {daily_usd: 0.001, monthly_usd: 0.002, time_zone: Europe/Berlin}
+"""
+TOKENS = 900
+"""Of an answer; with the prompt a request may cost 900 to 1000 micro-dollars."""
+
+
+class Clock:
+    def __init__(self, text: str) -> None:
+        self.set(text)
+
+    def set(self, text: str) -> None:
+        self.now = datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@asynccontextmanager
+async def purse(folder: Path, clock: Clock) -> AsyncIterator[Purse]:
+    async with Store(folder / "ledger.db") as store:
+        found = Purse(store, clock)
+        found.configure(load(CONFIG, "routes.yaml").config, shipped())
+        await found.load()
+        yield found
+
+
+def asking() -> Asking:
+    return Asking(
+        backend="a",
+        tariff=tariffs(load(CONFIG, "routes.yaml").config, shipped()).of("a"),
+        chat=ChatRequest(messages=[Message("user", "hello")], max_tokens=TOKENS),
+        request="r",
+        attempt=1,
+        route="",
+        client="",
+    )
+
+
+async def spend(found: Purse, amount: int) -> None:
+    hop = await found.open(asking())
+    assert await found.settle(hop, Usage(0, amount), billed=True, told=[]) == amount
+
+
+async def test_a_clock_that_is_set_back_and_a_restart_open_no_fresh_day(tmp_path: Path) -> None:
+    clock = Clock("2026-11-21T12:00")
+    async with purse(tmp_path, clock) as found:
+        await spend(found, 40)
+        clock.set("2026-11-19T12:00")
+        await spend(found, 50)
+        assert found.accounts.spent(TOTAL, "2026-11-21") == 90
+
+    async with purse(tmp_path, clock) as found:
+        assert found.accounts.spent(TOTAL, "2026-11-21") == 90
+        with pytest.raises(DeniedError, match="budget_daily"):
+            await found.open(asking())
+
+
+async def test_a_new_day_and_a_new_month_begin_where_the_user_lives(tmp_path: Path) -> None:
+    clock = Clock("2026-11-30T22:59:59")  # a second before midnight there
+    async with purse(tmp_path, clock) as found:
+        await spend(found, 900)
+        with pytest.raises(DeniedError, match="budget_daily"):
+            await found.open(asking())
+        clock.now += 1
+        await spend(found, 900)
+        clock.set("2026-12-02T12:00")
+        await spend(found, 900)
+        clock.set("2026-12-03T12:00")
+        with pytest.raises(DeniedError, match="budget_monthly"):
+            await found.open(asking())
+
+    async with purse(tmp_path, clock) as found:
+        assert found.accounts.spent(TOTAL, "2026-11") == 900
+        assert found.accounts.spent(TOTAL, "2026-12") == 1800
+
+
+async def test_who_waits_for_others_goes_on_when_they_are_settled(tmp_path: Path) -> None:
+    async with purse(tmp_path, Clock("2026-11-21T12:00")) as found:
+        first = await found.open(asking())
+        opened: list[object] = []
+
+        async def second() -> None:
+            opened.append(await found.open(asking()))
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(second)
+            await anyio.lowlevel.checkpoint()
+            assert opened == []
+            await found.settle(first, Usage(0, 10), billed=True, told=[])
+            await until(lambda: opened, "the second one has its money")
+
+
+async def test_who_leaves_while_it_waits_or_writes_leaves_nothing_behind(tmp_path: Path) -> None:
+    async with purse(tmp_path, Clock("2026-11-21T12:00")) as found:
+        first = await found.open(asking())
+        with anyio.move_on_after(0):  # it waits for the first one
+            await found.open(asking())
+        assert list(found.accounts.open) == [first.row.reservation if first.row else ""]
+        found.close(first, None, billed=False, told=[])
+
+        with anyio.move_on_after(0):  # it is written
+            await found.open(asking())
+        assert found.accounts.open == {}
+
+    async with purse(tmp_path, Clock("2026-11-21T12:00")) as found:
+        assert found.accounts.spent(TOTAL, "2026-11-21") == 0
+
+
+async def test_money_that_nobody_settled_is_spent_after_a_restart(tmp_path: Path) -> None:
+    async with purse(tmp_path, Clock("2026-11-21T12:00")) as found:
+        hop = await found.open(asking())
+        assert hop.row
+
+    async with purse(tmp_path, Clock("2026-11-21T13:00")) as found:
+        assert found.accounts.spent(TOTAL, "2026-11-21") == hop.row.reserved > TOKENS
+
+
+async def test_what_is_set_counts_today_and_this_month_and_stays(tmp_path: Path) -> None:
+    clock = Clock("2026-11-21T12:00")
+    async with purse(tmp_path, clock) as found:
+        await spend(found, 500)
+        await found.set_spent(50, 1700)
+        assert found.accounts.spent(TOTAL, "2026-11-21") == 50
+        with pytest.raises(DeniedError, match="budget_monthly"):
+            await found.open(asking())
+        with pytest.raises(ValueError, match="at least"):
+            await found.set_spent(2, 1)
+
+    async with purse(tmp_path, clock) as found:
+        assert found.accounts.spent(TOTAL, "2026-11-21") == 50
+        assert found.accounts.spent(TOTAL, "2026-11") == 1700
