@@ -1,0 +1,1 @@
+"""The HTTP front. Formats are pure; `web` and `net` alone know aiohttp."""

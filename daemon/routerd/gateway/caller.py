@@ -1,0 +1,88 @@
+"""What a request's headers say of its caller, in every format alike."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from msgspec.structs import replace
+
+from routerd_client.chat import ChatRequest, Priority
+
+from .format import BadRequestError
+
+CONTEXT = "x-routerd-context"
+LOCAL_ONLY = "x-routerd-local-only"
+PRIORITY = "x-routerd-priority"
+DEADLINE = "x-routerd-deadline"
+
+SESSIONS = ("x-claude-code-session-id", "session-id", "x-session-id", "x-session-affinity")
+"""Headers by which agents name their conversation, the surest first."""
+
+_TRUE, _FALSE = ("true", "1", "yes"), ("false", "0", "no", "")
+_NAMES = {"claude-cli": "claude-code", "codex_cli_rs": "codex", "codex_exec": "codex", "hermesagent": "hermes"}
+_MAX_NAME = 64
+
+
+def laid_on(chat: ChatRequest, headers: Mapping[str, str]) -> ChatRequest:
+    """``chat`` with what the headers say of its caller; they win over the body. Raises `BadRequestError`."""
+    said: dict[str, Any] = {}
+    if text := headers.get(CONTEXT):
+        said["context"] = chat.context | _context(text)
+    if (text := headers.get(LOCAL_ONLY)) is not None:
+        said["local_only"] = _truth(text)
+    if text := headers.get(PRIORITY):
+        said["priority"] = _priority(text)
+    if text := headers.get(DEADLINE):
+        said["deadline_s"] = _seconds(text)
+    if session := next((value for name in SESSIONS if (value := headers.get(name))), ""):
+        said["session"] = session
+    return replace(chat, **said) if said else chat
+
+
+def client_name(headers: Mapping[str, str]) -> str:
+    """Who asks: an agent by its own name (``claude-code``), any other program as it calls itself (``curl``,
+    ``openai-python``); ``""`` where it does not say."""
+    product, _, version = headers.get("user-agent", "").partition(" ")[0].lower().partition("/")
+    if version and not version[0].isdigit():
+        product = f"{product.removeprefix('async')}-{version}"  # the SDKs: OpenAI/Python 3.1, AsyncOpenAI/Python 3.1
+    return _NAMES.get(product, product)[:_MAX_NAME]
+
+
+def _context(text: str) -> dict[str, str]:
+    """``platform=cli,task=plan``."""
+    context: dict[str, str] = {}
+    for pair in text.split(","):
+        key, equals, value = pair.partition("=")
+        if not (equals and key.strip()):
+            raise BadRequestError(
+                f"{CONTEXT}: {pair.strip()!r} is not key=value; write platform=cli,task=plan", CONTEXT
+            )
+        context[key.strip()] = value.strip()
+    return context
+
+
+def _truth(text: str) -> bool:
+    value = text.strip().lower()
+    if value not in _TRUE + _FALSE:
+        raise BadRequestError(f"{LOCAL_ONLY} is {text!r}; it must be true or false", LOCAL_ONLY)
+    return value in _TRUE
+
+
+def _priority(text: str) -> Priority:
+    try:
+        return Priority(text.strip().lower())
+    except ValueError:
+        known = ", ".join(priority.value for priority in Priority)
+        raise BadRequestError(f"{PRIORITY} is {text!r}; it must be one of {known}", PRIORITY) from None
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds < math.inf:
+        raise BadRequestError(f"{DEADLINE} is {text!r}; it must be a number of seconds above 0", DEADLINE)
+    return seconds

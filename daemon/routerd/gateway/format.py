@@ -1,0 +1,192 @@
+"""What a format of chats over HTTP is to the front: a pure translation, both ways. A new one is one module that has
+these, and its line in `formats.FORMATS`.
+
+The opposite direction of the same formats stands in backends/.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol, TypeVar
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from routerd_client.chat import ChatRequest
+from routerd_client.protocol import Delta, Done, Error, ErrorCode, Routed
+
+T = TypeVar("T")
+
+encode = msgspec.json.Encoder().encode
+
+
+class BadRequestError(Exception):
+    """The request is wrong. ``param`` is where: ``messages[0].content``, or ``""`` for the body as a whole."""
+
+    def __init__(self, message: str, param: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+
+
+class Refusal(Struct, frozen=True):
+    """A request that gets no answer: the HTTP status, and what the caller is told."""
+
+    status: int
+    error: Error
+    param: str = ""
+
+
+class Writer(Protocol):
+    """Writes the answer to one request: `whole`, or, streamed, `begin`, any number of `delta` and `ping`, and `done`
+    or `failed`. What they return is sent as it is, ``b""`` is not sent."""
+
+    def begin(self, routed: Routed) -> bytes:
+        """The stream's beginning. ``routed`` is the attempt that answers, or the one under way where the answer is
+        long in coming. From now on it can only end or break off."""
+        ...
+
+    def delta(self, delta: Delta) -> bytes:
+        """More of the answer. Tool calls are whole, each with its ``index``."""
+        ...
+
+    def ping(self) -> bytes:
+        """What keeps the connection alive where nothing comes for a while."""
+        ...
+
+    def done(self, done: Done) -> bytes:
+        """The stream's end, all of it. ``done.message`` is None: the deltas brought it."""
+        ...
+
+    def failed(self, error: Error) -> bytes:
+        """The answer broke off, ``interrupted`` or by a deadline: never what a client takes for a normal end."""
+        ...
+
+    def whole(self, done: Done) -> bytes:
+        """The body of an answer that is not streamed. ``done.message`` is all of it."""
+        ...
+
+
+class Asked(Struct, frozen=True):
+    """One request as its format read it, and who writes its answer.
+
+    In ``chat`` are ``stream``, ``model`` as it was sent, ``context`` and ``session`` as far as the body says them
+    (see `told`), and what the format does not know in ``extra[KIND]``, ``KIND`` being the key of the backends of the
+    same format. Headers that mean the same in every format are laid on it afterwards; they win. ``left_out`` names
+    what no backend will be told.
+    """
+
+    chat: ChatRequest
+    writer: Writer
+    left_out: list[str] = []
+
+
+class Format(Protocol):
+    """A module with these."""
+
+    OVERLOADED: int
+    """The HTTP status that says: too many requests."""
+
+    def read(self, body: bytes, headers: Mapping[str, str]) -> Asked:
+        """The request in ``body``; names in ``headers`` are found in any case. Raises `BadRequestError`, and nothing
+        else, whatever the bytes are."""
+        ...
+
+    def refuse(self, refusal: Refusal) -> bytes:
+        """The body that says so. Its JSON also has what `about` tells."""
+        ...
+
+
+STATUS: dict[ErrorCode, int] = {
+    ErrorCode.BAD_REQUEST: 400,
+    ErrorCode.CONTEXT_OVERFLOW: 400,
+    ErrorCode.CONTENT_FILTERED: 400,
+    ErrorCode.BUDGET: 402,
+    ErrorCode.NOT_FOUND: 404,
+    ErrorCode.BUSY: 409,
+    ErrorCode.OVERLOADED: 429,
+    ErrorCode.CANCELLED: 499,
+    ErrorCode.CONFIG: 502,
+    ErrorCode.INTERRUPTED: 502,
+    ErrorCode.UNAVAILABLE: 503,
+    ErrorCode.SHUTTING_DOWN: 503,
+    ErrorCode.DEADLINE: 504,
+}
+"""The HTTP status of an error; 500 for the rest."""
+
+
+def refusal(error: Error) -> Refusal:
+    return Refusal(STATUS.get(error.code, 500), error)
+
+
+def spoken_in(refusal: Refusal, format_: Format) -> Refusal:
+    """``refusal`` with the status that the format has for it."""
+    return replace(refusal, status=format_.OVERLOADED) if refusal.status == 429 else refusal
+
+
+def bad_request(error: BadRequestError) -> Refusal:
+    return Refusal(400, Error(id=0, code=ErrorCode.BAD_REQUEST, message=error.message), error.param)
+
+
+def words(error: Error) -> str:
+    """All that a person should read of it."""
+    return f"{error.message} ({error.hint})" if error.hint else error.message
+
+
+def about(end: Done | Error) -> dict[str, Any]:
+    """What is told of every answer and error beside what its format has, under the key ``routerd``: who answered,
+    what was tried before, what it cost, what is wrong with it. Nothing that has its default value."""
+    told: dict[str, Any] = {"request_id": end.request_id}
+    if isinstance(end, Done):
+        told |= {"backend": end.backend, "model": end.model, "endpoint": end.endpoint, "route": end.route}
+        told |= {"cost_microusd": end.cost_microusd, "flaw": end.flaw, "flaw_message": end.flaw_message}
+    else:
+        told |= {"code": end.code, "retryable": end.retryable, "retry_after": end.retry_after}
+    told["attempts"] = end.attempts
+    return {name: value for name, value in told.items() if value not in (None, "", [], 0, False)}
+
+
+def in_one(done: Done) -> Delta:
+    """An answer that was not streamed, as a stream of one piece."""
+    assert done.message
+    said = done.message
+    return Delta(
+        id=0,
+        attempt=done.attempt,
+        text=said.text,
+        reasoning=said.reasoning or "",
+        tool_calls=said.tool_calls,
+        logprobs=done.logprobs,
+    )
+
+
+def decode(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
+    """The body as a struct. Raises `BadRequestError` with the place of what is wrong."""
+    try:
+        return decoder.decode(body)
+    except msgspec.ValidationError as error:
+        message, _, path = str(error).partition(" - at `")
+        param = path.rstrip("`").removeprefix("$").removeprefix(".")
+        raise BadRequestError(f"{param}: {message}" if param else message, param) from None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise BadRequestError(f"the body is not JSON: {error}") from None
+
+
+_FIELDS: msgspec.json.Decoder[dict[str, msgspec.Raw]] = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+NEVER = frozenset({"api_base", "base_url", "api_key", "api_version", "extra_headers", "custom_llm_provider"})
+"""Fields that would tell a proxy behind us where to go, and as whom: that is for routes.yaml alone to say."""
+
+
+def unknown(body: bytes, known: frozenset[str]) -> dict[str, Any]:
+    """The fields of ``body``, which was decoded before, that are not ``known`` and not null; none of `NEVER`."""
+    fields = decode(_FIELDS, body)
+    left = (name for name in fields if name not in known and name not in NEVER)
+    return {name: value for name in left if (value := msgspec.json.decode(fields[name])) is not None}
+
+
+def told(metadata: Mapping[str, Any] | None) -> dict[str, str]:
+    """The caller's context as a request's ``metadata`` tells it: its texts, but for ``user_id``, a session's name."""
+    return {key: value for key, value in (metadata or {}).items() if isinstance(value, str) and key != "user_id"}

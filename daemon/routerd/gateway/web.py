@@ -1,0 +1,292 @@
+"""HTTP itself: from a request to the format, the dispatcher and back. With `stream` the only module here that imports
+aiohttp: that takes a sixth of a second, so nobody imports it early."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections.abc import Mapping
+
+import structlog
+from aiohttp import StreamReader, http, web
+from aiohttp.abc import AbstractStreamWriter
+from msgspec.structs import replace
+
+from routerd_client.protocol import Done, Error, ErrorCode, Routed
+
+from .. import __version__
+from ..dispatch.run import Call, Emit
+from .caller import client_name, laid_on
+from .format import BadRequestError, Format, Refusal, Writer, bad_request, refusal, spoken_in
+from .formats import FORMATS, format_of
+from .guard import Guard
+from .page import Ask, RefusedError, refused
+from .pages import PAGES, PREFIXES
+from .services import Services
+from .stream import PING_S, WAIT_S, Collected, Headers, Streamed
+
+log = structlog.get_logger()
+
+MAX_BODY = 64 * 2**20
+"""Bytes of a request, unpacked; as many as a frame of the socket's own protocol may have."""
+BODY_S = 60.0
+"""How long a request may take to arrive. Heads have `IDLE_S`."""
+IDLE_S = 75.0
+"""How long a connection may be silent between requests."""
+LINGER_S = 2.0
+"""How long what a refused sender still sends is read and dropped."""
+CLOSE_S = 1.0
+
+_SERVER = f"routerd/{__version__}"
+_quiet = logging.getLogger("routerd.http")
+_quiet.disabled = True  # aiohttp's lines have what was sent in them
+
+
+class Front:
+    """Answers HTTP requests. ``guard`` is asked about those that come over TCP; without one they are all refused."""
+
+    def __init__(
+        self,
+        services: Services,
+        *,
+        body_s: float = BODY_S,
+        idle_s: float = IDLE_S,
+        ping_s: float = PING_S,
+        wait_s: float = WAIT_S,
+    ) -> None:
+        self.guard: Guard | None = None
+        self.server = web.Server(
+            self._handle,
+            request_factory=_request,
+            handler_cancellation=True,
+            access_log=None,
+            logger=_quiet,
+            keepalive_timeout=idle_s,
+            lingering_time=LINGER_S,
+        )
+        self._services = services
+        self._body_s = body_s
+        self._ping_s = ping_s
+        self._wait_s = wait_s
+        self._open: set[asyncio.Task[object]] = set()
+
+    def __repr__(self) -> str:
+        return f"<Front {len(self._open)} open>"
+
+    @property
+    def connections(self) -> int:
+        return len(self.server.connections)
+
+    def hang_up(self) -> None:
+        """Close the connections over TCP, each as soon as its request is answered."""
+        for connection in self.server.connections:
+            if not _is_local(connection.sockname):
+                connection.close()
+
+    async def close(self) -> None:
+        """Cut what is open, and wait until it is gone."""
+        self.server.pre_shutdown()
+        for task in self._open:
+            task.cancel()
+        if self._open:
+            await asyncio.wait(self._open, timeout=CLOSE_S)
+        await self.server.shutdown(CLOSE_S)
+
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        task = asyncio.current_task()
+        assert task
+        self._open.add(task)
+        id_ = self._services.new_request_id()
+        format_ = format_of(request.path, request.headers)
+        try:
+            if not _is_local(request.protocol.sockname):
+                self._admit(request)
+            return await self._answer(request, id_)
+        except RefusedError as error:
+            return self._refuse(request, id_, format_, error.refusal, error.headers)
+        except BadRequestError as error:
+            return self._refuse(request, id_, format_, bad_request(error))
+        except (asyncio.CancelledError, ConnectionError):
+            raise  # the caller is gone
+        except Exception as error:
+            log.exception("http.internal_error", request=id_, path=request.path[:100])
+            if request.writer.output_size:
+                raise ConnectionResetError from error  # in the middle of an answer: cut, it is seen to be no whole one
+            message = f"the daemon made a mistake: {type(error).__name__}"
+            hint = "routerd's log has the details; please report it"
+            mistake = Error(id=0, code=ErrorCode.INTERNAL, message=message, hint=hint, request_id=id_)
+            return self._refuse(request, id_, format_, Refusal(500, mistake))
+        finally:
+            self._open.discard(task)
+
+    def _admit(self, request: web.BaseRequest) -> None:
+        if self.guard is None:
+            raise refused(403, "HTTP is not served here any more")
+        self.guard.check(request.path, request.headers)
+
+    async def _answer(self, request: web.BaseRequest, id_: str) -> web.StreamResponse:
+        path, method = request.path, request.method
+        if chats := FORMATS.get(path):
+            _must_be(method, ("POST",))
+            return await self._chat(request, id_, chats)
+        pages, rest = PAGES.get(path), ""
+        if pages is None:
+            prefix = next((prefix for prefix in PREFIXES if path.startswith(prefix)), None)
+            if prefix is None:
+                raise refused(404, f"there is nothing at {path[:100]}", f"there is {', '.join(_places())}")
+            pages, rest = PREFIXES[prefix], path.removeprefix(prefix)
+        _must_be(method, tuple(pages))
+        body = await self._body(request) if method == "POST" else b""
+        page = pages["GET" if method == "HEAD" else method]
+        reply = await page(self._services, Ask(request_id=id_, headers=request.headers, rest=rest, body=body))
+        headers = {"content-type": reply.content_type, **self._head(id_), **reply.headers}
+        return web.Response(status=reply.status, body=reply.body, headers=headers)
+
+    async def _chat(self, request: web.BaseRequest, id_: str, format_: Format) -> web.StreamResponse:
+        asked = format_.read(await self._body(request), request.headers)
+        chat = laid_on(asked.chat, request.headers)
+        if self._services.draining:
+            return self._refuse(request, id_, format_, refusal(_SHUTTING_DOWN))
+        call = Call(id=0, request_id=id_, chat=chat, client=client_name(request.headers))
+        head = self._head(id_)
+        if asked.left_out:
+            head["x-routerd-left-out"] = _printable("; ".join(asked.left_out))
+        if chat.stream:
+            end = await self._streamed(request, call, asked.writer, head)
+        else:
+            end = await self._whole(call, asked.writer, head)
+        if isinstance(end, Error):
+            head["x-routerd-attempts"] = str(len(end.attempts))
+            return self._refuse(request, id_, format_, refusal(end), head)
+        return end
+
+    async def _whole(self, call: Call, writer: Writer, head: Headers) -> web.StreamResponse | Error:
+        """The answer in one piece, or why there is none. ``head`` then has who was asked last."""
+        collected = Collected()
+        end = await self._dispatch(call, collected.emit)
+        if isinstance(end, Error):
+            head |= _who(collected.routed)
+            return end
+        if end.message is None:
+            end = replace(end, message=collected.message(), logprobs=collected.logprobs)
+        headers = {
+            "content-type": "application/json",
+            **head,
+            **_who(end),
+            "x-routerd-attempts": str(len(end.attempts)),
+        }
+        return web.Response(body=writer.whole(end), headers=headers)
+
+    async def _streamed(
+        self, request: web.BaseRequest, call: Call, writer: Writer, head: Headers
+    ) -> web.StreamResponse | Error:
+        """The same, piece by piece; an error only where nothing was sent yet."""
+
+        def begun(routed: Routed) -> Headers:
+            return {**head, **_who(routed), "x-routerd-attempts": str(routed.attempt)}
+
+        streamed = Streamed(request, writer, begun, ping_s=self._ping_s, wait_s=self._wait_s)
+        try:
+            end = await self._dispatch(call, streamed.emit)
+            if isinstance(end, Done):
+                return await streamed.done(end)
+            if streamed.response:
+                return await streamed.failed(end)
+        finally:
+            streamed.close()
+        head |= _who(streamed.routed)
+        return end
+
+    async def _dispatch(self, call: Call, emit: Emit) -> Done | Error:
+        return await self._services.dispatcher.chat(self._services.generation, call, emit)
+
+    async def _body(self, request: web.BaseRequest) -> bytes:
+        """All of the request's body."""
+        if (request.content_length or 0) > MAX_BODY:
+            raise refused(413, f"the request is larger than {MAX_BODY >> 20} MB")
+        if request.headers.get("expect", "").lower() == "100-continue":
+            await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            request.writer.output_size = 0
+        try:
+            if request.content.is_eof():
+                return await request.read()
+            async with asyncio.timeout(self._body_s):
+                return await request.read()
+        except TimeoutError:
+            raise refused(408, f"the request took longer than {self._body_s:g} s to arrive") from None
+        except web.HTTPRequestEntityTooLarge:
+            raise refused(413, f"the request is larger than {MAX_BODY >> 20} MB") from None
+        except web.RequestPayloadError as error:
+            raise refused(400, f"the request's body cannot be read: {error}") from None
+
+    def _head(self, id_: str) -> Headers:
+        """Headers of every answer."""
+        ids = dict.fromkeys(("x-routerd-request-id", "x-request-id", "request-id"), id_)  # the makers' SDKs tell theirs
+        return {"server": _SERVER, **ids}
+
+    def _refuse(
+        self,
+        request: web.BaseRequest,
+        id_: str,
+        format_: Format,
+        refusal: Refusal,
+        more: Mapping[str, str] | None = None,
+    ) -> web.StreamResponse:
+        refusal = spoken_in(refusal, format_)
+        error = refusal.error
+        headers = {"content-type": "application/json", **self._head(id_), **(more or {})}
+        if error.retry_after:
+            headers["retry-after"] = str(math.ceil(error.retry_after))
+        if not error.retryable:
+            headers["x-should-retry"] = "false"  # the makers' SDKs would send it twice more
+        if refusal.status in (401, 403, 421):
+            log.warning("http.refused", status=refusal.status, path=request.path[:100], why=error.message)
+        if not error.request_id:
+            refusal = replace(refusal, error=replace(error, request_id=id_))
+        return web.Response(status=refusal.status, body=format_.refuse(refusal), headers=headers)
+
+
+_SHUTTING_DOWN = Error(
+    id=0,
+    code=ErrorCode.SHUTTING_DOWN,
+    message="the daemon is shutting down",
+    hint="ask again when it is back",
+    retryable=True,
+)
+
+
+def _who(who: Routed | Done | None) -> Headers:
+    """Headers that name who answers, or who was asked."""
+    return {"x-routerd-backend": who.backend, "x-routerd-route": _printable(who.route)} if who else {}
+
+
+def _request(
+    message: http.RawRequestMessage,
+    payload: StreamReader,
+    protocol: web.RequestHandler,
+    writer: AbstractStreamWriter,
+    task: asyncio.Task[None],
+) -> web.BaseRequest:
+    loop = asyncio.get_running_loop()
+    return web.BaseRequest(message, payload, protocol, writer, task, loop, client_max_size=MAX_BODY)
+
+
+def _is_local(sockname: object) -> bool:
+    """Whether it is the address of a Unix socket; one that is not known any more is none."""
+    return isinstance(sockname, str | bytes)
+
+
+def _must_be(method: str, allowed: tuple[str, ...]) -> None:
+    if method not in allowed and not (method == "HEAD" and "GET" in allowed):
+        raise refused(
+            405, f"{method[:20]} is not for this path", f"send {' or '.join(allowed)}", allow=", ".join(allowed)
+        )
+
+
+def _places() -> list[str]:
+    return [*FORMATS, *PAGES]
+
+
+def _printable(text: str) -> str:
+    return text.encode("ascii", "replace").decode().replace("\r", " ").replace("\n", " ")
