@@ -1,0 +1,60 @@
+"""Programs to talk to a model with."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from .setup import Edit, Harness, Role, Setup, called
+
+
+def _llm_edits(setup: Setup) -> list[Edit]:
+    folder = _llm_folder(setup)
+    models = [_llm_model(setup, name) for name in setup.names]
+    return [
+        Edit(path=folder / "extra-openai-models.yaml", format="yaml", patch=models, by="model_id"),
+        Edit(path=folder / "keys.json", format="json", patch={"routerd": setup.token}),
+    ]
+
+
+def _llm_folder(setup: Setup) -> Path:
+    # where click has it, which llm asks
+    default = ("Library", "Application Support") if sys.platform == "darwin" else (".config",)
+    base = setup.home.joinpath(*default) if sys.platform == "darwin" else setup.folder("XDG_CONFIG_HOME", *default)
+    return setup.folder("LLM_USER_PATH", str(base / "io.datasette.llm"))
+
+
+def _llm_model(setup: Setup, name: str) -> dict[str, Any]:
+    where = {"api_base": setup.base_url, "api_key_name": "routerd"}
+    return {
+        "model_id": f"routerd/{name}",
+        "model_name": name,
+        **where,
+        "headers": called("llm"),
+        "supports_tools": True,
+    }
+
+
+LLM = Harness(
+    about="llm (0.36)",
+    next="llm -m routerd/{main} 'say hello'",
+    roles=(Role("main", "what you ask", ("primary",)),),
+    edits=_llm_edits,
+)
+
+OPEN_WEBUI = Harness(
+    about="Open WebUI",
+    next="open-webui serve; or in its pages: Admin Settings, Connections, OpenAI",
+    roles=(
+        Role("main", "the conversation", ("primary",)),
+        Role("task", "titles, tags and searches", ("fast", "simple", "small", "secondary"), like="main"),
+    ),
+    environment=lambda setup: {
+        "ENABLE_OPENAI_API": "true",
+        "OPENAI_API_BASE_URL": setup.base_url,
+        "OPENAI_API_KEY": setup.token,
+        "DEFAULT_MODELS": setup.roles["main"],
+        "TASK_MODEL_EXTERNAL": setup.roles["task"],
+    },
+)

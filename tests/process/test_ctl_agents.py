@@ -1,0 +1,126 @@
+"""``routerctl init --harness``, ``env`` and ``import`` as they are typed."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from routerd.config.load import load
+from tests.support.daemon import ctl
+
+DONE, FAILED, WRONG = 0, 1, 2
+DATA = Path(__file__).parents[1] / "data/import"
+ROUTES = """\
+backends:
+  small: {openai: {model: m, base_url: "http://127.0.0.1:9/v1", context: 32768}}  # in the cellar
+endpoints: {primary: {fallback: [small]}}
+default: primary
+"""
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> dict[str, str]:
+    """The variables by which everything is below `tmp_path`."""
+    (tmp_path / "routes.yaml").write_text(ROUTES)
+    return {
+        "HOME": str(tmp_path),
+        "ROUTERD_CONFIG": str(tmp_path / "routes.yaml"),
+        "ROUTERD_STATE_DIR": str(tmp_path / "state"),
+        "ROUTERD_SOCKET": str(tmp_path / "routerd.sock"),
+        **dict.fromkeys(("CODEX_HOME", "CLAUDE_CONFIG_DIR", "HERMES_HOME", "XDG_CONFIG_HOME", "LLM_USER_PATH"), ""),
+    }
+
+
+def test_an_agent_is_printed_then_written_over_what_it_has_with_a_copy_beside_it(
+    tmp_path: Path, home: dict[str, str]
+) -> None:
+    file, theirs = tmp_path / ".codex/config.toml", 'model = "gpt-5"\n[profiles.x]\nmodel = "y"\n'
+    file.parent.mkdir()
+    file.write_text(theirs)
+    file.chmod(0o640)
+    printed = ctl("init", "--harness", "codex", env=home)
+    assert (printed.returncode, file.read_text()) == (DONE, theirs)
+    assert 'wire_api = "responses"' in printed.stdout
+    assert "http: {listen:" in printed.stdout
+    assert "routerctl init --harness codex --write" in printed.stderr
+    done = ctl("init", "--harness", "codex", "--write", env=home)
+    assert done.returncode == DONE, done.stderr
+    assert '-model = "gpt-5"' in done.stdout
+    told = tomllib.loads(file.read_text())
+    assert (told["model"], told["profiles"]) == ("primary", {"x": {"model": "y"}})
+    token = Path(told["model_providers"]["routerd"]["auth"]["args"][0])
+    assert (token.stat().st_mode & 0o777, file.stat().st_mode & 0o777) == (0o600, 0o640)
+    assert [copy.read_text() for copy in file.parent.glob("config.toml.*.bak")] == [theirs]
+    written = (tmp_path / "routes.yaml").read_text()
+    assert "# in the cellar" in written
+    assert load(written, "routes.yaml").config.http
+    assert "has it already" in ctl("init", "--harness", "codex", "--write", env=home).stdout
+
+
+def test_a_file_that_gets_the_token_is_closed_to_others(tmp_path: Path, home: dict[str, str]) -> None:
+    file = tmp_path / ".aider.conf.yml"
+    file.write_text("dark-mode: true\n")
+    file.chmod(0o644)
+    assert ctl("init", "--harness", "aider", "--write", env=home).returncode == DONE
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert file.read_text().startswith("dark-mode: true\n")
+
+
+def test_the_first_agent_brings_a_first_routes_yaml_with_it(tmp_path: Path, home: dict[str, str]) -> None:
+    (tmp_path / "routes.yaml").unlink()
+    assert ctl("init", "--harness", "llm", "--write", env=home).returncode == DONE
+    config = load((tmp_path / "routes.yaml").read_text(), "routes.yaml").config
+    assert (config.default, config.http is not None) == ("primary", True)
+
+
+def test_hermes_is_not_set_up_on_a_context_that_it_refuses(tmp_path: Path, home: dict[str, str]) -> None:
+    done = ctl("init", "--harness", "hermes", "--write", env=home)
+    assert done.returncode == FAILED
+    assert "hermes refuses models under 64000 tokens of context, and 'primary' has 32768" in done.stderr
+    assert not (tmp_path / ".hermes").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said", "code"),
+    [
+        (["init", "--harness", "nobody"], "'nobody' is not one of", WRONG),
+        (["init", "--harness", "codex", "--role", "main=gone"], "nothing is called 'gone' in routes.yaml", WRONG),
+        (["init", "--harness", "claude-code"], "settings.json is no JSON that can be read", FAILED),
+        (["env", "codex"], "codex is set up by its files: routerctl init --harness codex", WRONG),
+        (["env", "aider"], "routes.yaml has no front for it", FAILED),
+        (["import", "litellm", "/nowhere"], "/nowhere cannot be read", FAILED),
+        (["import", "nobody", "/nowhere"], "'nobody' is not one of", WRONG),
+    ],
+)
+def test_what_is_wrong_is_said_and_nothing_is_written(
+    tmp_path: Path, home: dict[str, str], arguments: list[str], said: str, code: int
+) -> None:
+    settings = tmp_path / ".claude/settings.json"
+    settings.parent.mkdir()
+    settings.write_text("{// mine\n}")
+    done = ctl(*arguments, *(["--write"] if "claude-code" in arguments else []), env=home)
+    assert (done.returncode, (tmp_path / "routes.yaml").read_text()) == (code, ROUTES)
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_shell_takes_what_env_prints(tmp_path: Path, home: dict[str, str]) -> None:
+    told = json.loads(ctl("env", "claude-code", "--json", env=home).stdout)
+    assert told["ANTHROPIC_UNIX_SOCKET"] == str(tmp_path / "routerd.sock")
+    lines = ctl("env", "claude-code", env=home).stdout
+    shell = subprocess.run(["sh", "-c", f"{lines}\nenv"], capture_output=True, text=True, check=True)
+    assert {f"{name}={value}" for name, value in told.items()} <= set(shell.stdout.splitlines())
+
+
+def test_an_import_is_printed_with_what_it_left_behind_and_passes_check(tmp_path: Path, home: dict[str, str]) -> None:
+    done = ctl("import", "litellm", str(DATA / "litellm.yaml"), env=home)
+    assert (done.returncode, (tmp_path / "routes.yaml").read_text()) == (DONE, ROUTES)
+    assert "litellm.yaml:35: bedrock-sonnet" in done.stderr
+    written = ctl("import", "ollama", "-", "--write", stdin=(DATA / "ollama-list.txt").read_text(), env=home)
+    assert written.returncode == DONE, written.stderr
+    assert [copy.read_text() for copy in tmp_path.glob("routes.yaml.*.bak")] == [ROUTES]
+    assert ctl("check", env=home).returncode == DONE

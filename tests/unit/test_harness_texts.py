@@ -1,0 +1,246 @@
+"""What each agent is told: its own format, our names, and nothing that only another agent would understand."""
+
+from __future__ import annotations
+
+import ast
+import json
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from routerd.config.load import load
+from routerd.config.schema import ConfigSpec
+from routerd.harness.merge import edited
+from routerd.harness.roles import assign, context_of, too_short
+from routerd.harness.setup import Setup
+from routerd.harness.table import HARNESSES
+
+HOME = Path("/home/me")
+URL = "http://127.0.0.1:8765"
+TOKEN = "rd-secret"
+TOKEN_FILE = Path("/state/http token")
+TEXT = """
+backends:
+  small: {mlx: {model: demo, kv_tokens: 70000}}
+  cloud: {openai: {model: m, context: 200000}}
+endpoints:
+  primary: {fallback: [small, cloud]}
+  secondary: {fallback: [small]}
+  fast: {fallback: [small]}
+  vision: {fallback: [cloud]}
+default: primary
+"""
+PARSERS: dict[str, Any] = {
+    "yaml": yaml.safe_load,
+    "json": json.loads,
+    "toml": tomllib.loads,
+    "text": ast.parse,
+    "env": lambda text: dict(line.split("=", 1) for line in text.splitlines()),
+}
+
+
+def config(text: str = TEXT) -> ConfigSpec:
+    return load(text, "routes.yaml").config
+
+
+def setup(name: str, *, url: str = URL, contexts: dict[str, int] | None = None, **chosen: str) -> Setup:
+    return Setup(
+        url=url,
+        socket=Path("/run/routerd.sock"),
+        token=TOKEN,
+        token_file=TOKEN_FILE,
+        roles=assign(HARNESSES[name], config(), chosen),
+        names=("primary", "secondary", "fast", "vision"),
+        contexts={"primary": 100_000, "secondary": 70_000} if contexts is None else contexts,
+        home=HOME,
+    )
+
+
+def files(name: str, **options: Any) -> dict[str, Any]:
+    """What the agent's files mean, by their paths under the home."""
+    edits = HARNESSES[name].edits
+    assert edits
+    made = edits(setup(name, **options))
+    return {str(edit.path).removeprefix("/home/me/"): PARSERS[edit.format](edited(edit, "")) for edit in made}
+
+
+def environment(name: str, **options: Any) -> dict[str, str]:
+    told = HARNESSES[name].environment
+    assert told
+    return told(setup(name, **options))
+
+
+@pytest.mark.parametrize("name", list(HARNESSES))
+def test_every_agent_can_be_set_up_with_and_without_known_contexts(name: str) -> None:
+    harness = HARNESSES[name]
+    for contexts in ({}, {"primary": 100_000}):
+        told = [files(name, contexts=contexts)] if harness.edits else []
+        told += [environment(name, contexts=contexts)] if harness.environment else []
+        assert told
+    assert harness.next.format(**setup(name).roles)
+
+
+@pytest.mark.parametrize("name", [name for name, harness in HARNESSES.items() if harness.edits])
+def test_what_has_been_written_is_not_written_again(name: str) -> None:
+    edits = HARNESSES[name].edits
+    assert edits
+    for edit in edits(setup(name, url="" if HARNESSES[name].unix else URL)):
+        once = edited(edit, "")
+        assert edited(edit, once) == once
+
+
+def test_hermes_has_a_model_for_each_of_its_parts() -> None:
+    made = files("hermes")
+    told = made[".hermes/config.yaml"]
+    assert told["model"] == {"default": "primary", "provider": "routerd"}
+    assert told["delegation"] == {"provider": "routerd", "model": "secondary"}
+    assert told["auxiliary"]["title_generation"] == {"provider": "routerd", "model": "fast"}
+    assert told["auxiliary"]["compression"]["model"] == "primary"
+    assert told["auxiliary"]["vision"]["model"] == "vision"
+    assert [entry["model"] for entry in told["fallback_providers"]] == ["secondary"]
+    provider = told["providers"]["routerd"]
+    assert provider["base_url"] == f"{URL}/v1"
+    assert provider["extra_headers"] == {"User-Agent": "hermes"}  # or it would be one more openai-python
+    assert provider["models"]["primary"] == {"context_length": 100_000}
+    assert made[".hermes/.env"] == {provider["key_env"]: TOKEN}
+
+
+def test_what_an_earlier_provider_of_hermes_left_is_removed() -> None:
+    edits = HARNESSES["hermes"].edits
+    assert edits
+    old = (
+        "model: {default: x, base_url: http://old, api_key: sk}\ndelegation: {max_iterations: 9, base_url: http://o}\n"
+    )
+    told = yaml.safe_load(edited(edits(setup("hermes"))[0], old))
+    assert told["model"] == {"default": "primary", "provider": "routerd"}
+    assert told["delegation"] == {"max_iterations": 9, "provider": "routerd", "model": "secondary"}
+
+
+def test_claude_code_asks_the_socket_where_it_may() -> None:
+    told = files("claude-code", url="")[".claude/settings.json"]
+    assert told["env"]["ANTHROPIC_UNIX_SOCKET"] == "/run/routerd.sock"
+    assert told["env"]["ANTHROPIC_BASE_URL"] == "http://localhost"
+    assert (told["env"]["ANTHROPIC_MODEL"], told["env"]["ANTHROPIC_DEFAULT_HAIKU_MODEL"]) == ("primary", "fast")
+    assert TOKEN not in json.dumps(told)
+    assert environment("claude-code", url="") == told["env"]
+
+
+def test_claude_code_over_tcp_reads_the_token_itself() -> None:
+    told = files("claude-code")[".claude/settings.json"]
+    assert told["apiKeyHelper"] == "cat '/state/http token'"
+    assert told["env"]["ANTHROPIC_BASE_URL"] == URL  # without /v1
+    assert "ANTHROPIC_UNIX_SOCKET" not in told["env"]
+    assert TOKEN not in json.dumps(told)
+    assert environment("claude-code")["ANTHROPIC_AUTH_TOKEN"] == TOKEN
+
+
+def test_codex_asks_for_responses_and_reads_the_token_itself() -> None:
+    told = files("codex", main="secondary")[".codex/config.toml"]
+    assert (told["model"], told["model_provider"], told["model_context_window"]) == ("secondary", "routerd", 70_000)
+    provider = told["model_providers"]["routerd"]
+    assert (provider["base_url"], provider["wire_api"]) == (f"{URL}/v1", "responses")
+    assert provider["auth"] == {"command": "cat", "args": [str(TOKEN_FILE)]}
+
+
+def test_opencode_knows_every_name_and_the_rooms_that_are_known() -> None:
+    told = files("opencode")[".config/opencode/opencode.json"]
+    models = told["provider"]["routerd"]["models"]
+    assert list(models) == ["primary", "secondary", "fast", "vision"]
+    assert models["primary"]["limit"] == {"context": 100_000, "output": 8192}
+    assert "limit" not in models["fast"]
+    assert (told["model"], told["small_model"]) == ("routerd/primary", "routerd/fast")
+    assert told["provider"]["routerd"]["options"]["apiKey"] == f"{{file:{TOKEN_FILE}}}"
+    assert json.loads(environment("opencode")["OPENCODE_CONFIG_CONTENT"]) == told
+
+
+def test_aider_and_continue_and_llm_and_the_others_are_told_where_and_what() -> None:
+    aider = files("aider")
+    assert aider[".aider.conf.yml"]["weak-model"] == "openai/fast"
+    assert aider[".aider.model.metadata.json"]["openai/primary"]["max_input_tokens"] == 100_000 - 8192
+    models = files("continue")[".continue/config.yaml"]["models"]
+    assert {model["model"]: model["roles"] for model in models} == {
+        "primary": ["chat", "edit", "apply"],
+        "fast": ["autocomplete", "summarize"],
+    }
+    llm = files("llm")
+    folder = next(iter(llm)).rpartition("/")[0]
+    assert llm[f"{folder}/extra-openai-models.yaml"][0]["model_id"] == "routerd/primary"
+    assert llm[f"{folder}/keys.json"] == {"routerd": TOKEN}
+    assert environment("openhands")["LLM_MODEL"] == "openai/primary"
+    assert environment("open-webui")["TASK_MODEL_EXTERNAL"] == "fast"
+    assert environment("aider")["OPENAI_API_BASE"] == f"{URL}/v1"
+
+
+@pytest.mark.parametrize("name", ["crewai", "langgraph"])
+def test_frameworks_name_their_roles_to_the_routes(name: str) -> None:
+    edits, routes = HARNESSES[name].edits, HARNESSES[name].routes
+    assert edits
+    assert routes
+    made = edits(setup(name, researcher="secondary"))[0]
+    assert f"process={name},role=" in made.patch
+    assert TOKEN not in made.patch
+    added = routes(setup(name, researcher="secondary"))["routes"]
+    text = TEXT + yaml.safe_dump({"routes": added})
+    route = load(text, "routes.yaml").config.routes[0]
+    assert (route.use, route.match.context) == ("secondary", {"process": name, "role": "researcher"})
+
+
+# roles
+
+
+@pytest.mark.parametrize(
+    ("endpoints", "roles"),
+    [
+        ("{}", {"main": "only", "opus": "only", "sonnet": "only", "haiku": "only", "subagent": "only"}),
+        (
+            "{primary: {fallback: [only]}, haiku: {fallback: [only]}, complex: {fallback: [only]}}",
+            {"main": "primary", "opus": "complex", "sonnet": "primary", "haiku": "haiku", "subagent": "primary"},
+        ),
+    ],
+)
+def test_roles_get_what_is_there(endpoints: str, roles: dict[str, str]) -> None:
+    text = f"backends: {{only: {{mlx: {{model: demo}}}}}}\nendpoints: {endpoints}\ndefault: only\n"
+    assert assign(HARNESSES["claude-code"], config(text), {}) == roles
+
+
+@pytest.mark.parametrize(
+    ("chosen", "said"),
+    [
+        ({"boss": "primary"}, "'boss' is no role of it: main, opus"),
+        ({"main": "tertiary"}, "nothing is called 'tertiary' in routes.yaml: primary, secondary"),
+        ({"main": "tag:none"}, "nothing is called 'tag:none'"),
+    ],
+)
+def test_a_wrong_choice_is_said_to_be_so(chosen: dict[str, str], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        assign(HARNESSES["claude-code"], config(), chosen)
+
+
+def test_an_optional_role_that_nothing_fits_is_left_out() -> None:
+    text = "backends: {primary: {mlx: {model: demo}}}\ndefault: primary\n"
+    assert {"fallback", "vision"}.isdisjoint(assign(HARNESSES["hermes"], config(text), {}))
+
+
+@pytest.mark.parametrize(
+    ("name", "own", "context"),
+    [
+        ("small", 32_768, 32_768),  # the model's own
+        ("small", 131_072, 70_000),  # what its caches hold
+        ("primary", 32_768, 200_000),  # a longer prompt goes to the other
+        ("routed", 32_768, 200_000),
+        ("small", None, None),
+        ("vision", None, 200_000),
+    ],
+)
+def test_a_names_context_is_that_of_whoever_takes_most(name: str, own: int | None, context: int | None) -> None:
+    assert context_of(config(), name, lambda _model: own) == context
+
+
+def test_names_with_too_short_contexts_are_found_where_that_matters() -> None:
+    roles = {"primary": "a", "delegation": "b", "auxiliary": "c", "compression": "d"}
+    contexts = {"a": 64_000, "b": 63_999, "c": 2048}  # d's is not known
+    assert too_short(HARNESSES["hermes"], roles, contexts) == {"b": 63_999}
+    assert too_short(HARNESSES["codex"], {"main": "c"}, contexts) == {}
