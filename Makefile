@@ -7,11 +7,12 @@ EXTRA := $(if $(filter Darwin,$(shell uname -s)),,[cpu])
 DEVEXTRA := $(if $(filter Darwin,$(shell uname -s)),[dev],[cpu,dev])
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types imports format bench soak clean
+.PHONY: help demo test test-agents lint types imports format bench soak clean
 
 help:
 	@echo "make demo   install into .venv and run routerctl demo (MODEL=... takes any model)"
 	@echo "make test   install what the tests need and run them all"
+	@echo "make test-agents   run real agents against it (Linux; installs them from their registries; 10 minutes)"
 	@echo "make lint types imports   the other checks of .ci/run"
 	@echo "make bench  the benchmarks, quickly"
 	@echo "make soak   hours of use in minutes, then the daemon killed 400 times (Linux, half an hour)"
@@ -34,6 +35,9 @@ demo: $(VENV)/installed
 test: $(VENV)/dev
 	$(BIN)/python -m pytest
 
+test-agents: $(VENV)/dev
+	$(BIN)/python -m tests.agents
+
 lint: $(VENV)/dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -50,6 +54,7 @@ format: $(VENV)/dev
 
 bench: $(VENV)/dev
 	$(BIN)/python -m benchmarks.ipc --quick
+	$(BIN)/python -m benchmarks.gateway --quick
 	$(BIN)/python -m benchmarks.mlx --quick
 
 soak: $(VENV)/dev

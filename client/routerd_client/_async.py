@@ -15,16 +15,22 @@ from . import _core
 from .errors import DaemonUnavailableError, dial_hint
 from .paths import default_socket
 from .protocol import (
+    Budget,
+    BudgetResult,
     Chat,
     Check,
     CheckResult,
+    Decisions,
+    DecisionsResult,
     Done,
     Event,
     Models,
     ModelsAction,
     ModelsResult,
+    Noted,
     Notice,
     Progress,
+    RecordSpend,
     Reload,
     ReloadResult,
     Request,
@@ -32,13 +38,19 @@ from .protocol import (
     RouteResult,
     Routes,
     RoutesResult,
+    SetSpent,
+    Show,
+    ShowResult,
+    Stats,
+    StatsBy,
+    StatsResult,
     Status,
     StatusResult,
     Use,
     Used,
     Watch,
 )
-from .records import Decision
+from .records import ChatRecord, Decision
 
 R = TypeVar("R")
 OnProgress = Callable[[Progress], None]
@@ -122,6 +134,38 @@ class AsyncClient:
         """The routes in force, and how often each was taken."""
         return await self._call(Routes(id=0), RoutesResult)
 
+    async def budget(self) -> BudgetResult:
+        """What was spent, and what may still be: of day and month, in all and by backend, route and client."""
+        return await self._call(Budget(id=0), BudgetResult)
+
+    async def record_spend(
+        self,
+        provider: str,
+        model: str,
+        tokens_in: int = 0,
+        tokens_out: int = 0,
+        *,
+        cost_microusd: int | None = None,
+        client: str = "",
+    ) -> BudgetResult:
+        """Book what was spent without the daemon; see `RecordSpend`."""
+        return await self._call(
+            RecordSpend(
+                id=0,
+                provider=provider,
+                model=model,
+                prompt_tokens=tokens_in,
+                completion_tokens=tokens_out,
+                cost_microusd=cost_microusd,
+                client=client,
+            ),
+            BudgetResult,
+        )
+
+    async def set_spent(self, day_microusd: int, month_microusd: int) -> BudgetResult:
+        """Say what today and this month have cost so far; see `SetSpent`."""
+        return await self._call(SetSpent(id=0, day_microusd=day_microusd, month_microusd=month_microusd), BudgetResult)
+
     async def models(
         self,
         action: ModelsAction = "list",
@@ -132,6 +176,44 @@ class AsyncClient:
     ) -> ModelsResult:
         """See `Client.models`."""
         return await self._call(Models(id=0, action=action, backend=backend, force=force), ModelsResult, on_progress)
+
+    async def decisions(
+        self,
+        *,
+        backend: str | None = None,
+        route: str | None = None,
+        failed: bool = False,
+        since_s: float | None = None,
+        before: str = "",
+        limit: int = 50,
+        whole: bool = False,
+    ) -> list[ChatRecord]:
+        """See `Client.decisions`."""
+        request = Decisions(
+            id=0,
+            backend=backend,
+            route=route,
+            failed=failed,
+            since_s=since_s,
+            before=before,
+            limit=limit,
+            whole=whole,
+        )
+        return (await self._call(request, DecisionsResult)).chats
+
+    async def show(self, request_id: str) -> ChatRecord:
+        """See `Client.show`."""
+        return (await self._call(Show(id=0, request_id=request_id), ShowResult)).chat
+
+    async def feedback(
+        self, request_id: str, *, ok: bool | None = None, score: float | None = None, note: str = ""
+    ) -> None:
+        """See `Client.feedback`."""
+        await self._call(_core.build_feedback(request_id, ok, score, note), Noted)
+
+    async def stats(self, by: StatsBy = "backend", *, since_s: float | None = None, reset: bool = False) -> StatsResult:
+        """See `Client.stats`."""
+        return await self._call(Stats(id=0, by=by, since_s=since_s, reset=reset), StatsResult)
 
     async def watch(self, *topics: str) -> AsyncGenerator[Notice]:
         """See `Client.watch`."""

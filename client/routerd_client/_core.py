@@ -24,6 +24,7 @@ from .protocol import (
     Error,
     ErrorCode,
     Event,
+    Feedback,
     Hello,
     Request,
     Retracted,
@@ -88,6 +89,13 @@ def build_chat(prompt: Prompt, options: Mapping[str, Any], *, stream: bool) -> C
         return msgspec.convert(plain, ChatRequest, str_keys=True)
     except msgspec.ValidationError as error:
         raise TypeError(f"not a chat: {error}") from error
+
+
+def build_feedback(request_id: str, ok: bool | None, score: float | None, note: str) -> Feedback:
+    """Raises ``TypeError`` unless exactly one of ``ok`` and ``score`` is given."""
+    if (ok is None) == (score is None):
+        raise TypeError("give either ok or score")
+    return Feedback(id=0, request_id=request_id, score=float(bool(ok)) if score is None else score, note=note)
 
 
 class Conversation:

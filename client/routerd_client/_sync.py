@@ -13,16 +13,22 @@ from . import _core
 from .errors import DaemonUnavailableError, dial_hint
 from .paths import default_socket
 from .protocol import (
+    Budget,
+    BudgetResult,
     Chat,
     Check,
     CheckResult,
+    Decisions,
+    DecisionsResult,
     Done,
     Event,
     Models,
     ModelsAction,
     ModelsResult,
+    Noted,
     Notice,
     Progress,
+    RecordSpend,
     Reload,
     ReloadResult,
     Request,
@@ -30,13 +36,19 @@ from .protocol import (
     RouteResult,
     Routes,
     RoutesResult,
+    SetSpent,
+    Show,
+    ShowResult,
+    Stats,
+    StatsBy,
+    StatsResult,
     Status,
     StatusResult,
     Use,
     Used,
     Watch,
 )
-from .records import Decision
+from .records import ChatRecord, Decision
 
 R = TypeVar("R")
 OnProgress = Callable[[Progress], None]
@@ -126,6 +138,38 @@ class Client:
         """The routes in force, and how often each was taken."""
         return self._call(Routes(id=0), RoutesResult)
 
+    def budget(self) -> BudgetResult:
+        """What was spent, and what may still be: of day and month, in all and by backend, route and client."""
+        return self._call(Budget(id=0), BudgetResult)
+
+    def record_spend(
+        self,
+        provider: str,
+        model: str,
+        tokens_in: int = 0,
+        tokens_out: int = 0,
+        *,
+        cost_microusd: int | None = None,
+        client: str = "",
+    ) -> BudgetResult:
+        """Book what was spent without the daemon; see `RecordSpend`."""
+        return self._call(
+            RecordSpend(
+                id=0,
+                provider=provider,
+                model=model,
+                prompt_tokens=tokens_in,
+                completion_tokens=tokens_out,
+                cost_microusd=cost_microusd,
+                client=client,
+            ),
+            BudgetResult,
+        )
+
+    def set_spent(self, day_microusd: int, month_microusd: int) -> BudgetResult:
+        """Say what today and this month have cost so far; see `SetSpent`."""
+        return self._call(SetSpent(id=0, day_microusd=day_microusd, month_microusd=month_microusd), BudgetResult)
+
     def models(
         self,
         action: ModelsAction = "list",
@@ -137,6 +181,46 @@ class Client:
         """The model processes, after ``action`` (see `Models`). ``load`` blocks until ready; ``on_progress``
         hears how far it is."""
         return self._call(Models(id=0, action=action, backend=backend, force=force), ModelsResult, on_progress)
+
+    def decisions(
+        self,
+        *,
+        backend: str | None = None,
+        route: str | None = None,
+        failed: bool = False,
+        since_s: float | None = None,
+        before: str = "",
+        limit: int = 50,
+        whole: bool = False,
+    ) -> list[ChatRecord]:
+        """The newest chats in the ledger, newest first; see `Decisions` for what they can be narrowed to."""
+        request = Decisions(
+            id=0,
+            backend=backend,
+            route=route,
+            failed=failed,
+            since_s=since_s,
+            before=before,
+            limit=limit,
+            whole=whole,
+        )
+        return self._call(request, DecisionsResult).chats
+
+    def show(self, request_id: str) -> ChatRecord:
+        """The whole story of one chat. Raises `RequestFailedError` where the ledger has none of this id."""
+        return self._call(Show(id=0, request_id=request_id), ShowResult).chat
+
+    def feedback(self, request_id: str, *, ok: bool | None = None, score: float | None = None, note: str = "") -> None:
+        """Say how good an answer was, by its `Done.request_id`: ``ok``, or a ``score`` from 0 (bad) to 1 (good).
+
+        Returns when it is on the disk. Raises ``TypeError`` unless exactly one of both is given, and
+        `RequestFailedError` where the ledger has no chat of this id.
+        """
+        self._call(_core.build_feedback(request_id, ok, score, note), Noted)
+
+    def stats(self, by: StatsBy = "backend", *, since_s: float | None = None, reset: bool = False) -> StatsResult:
+        """Figures from the ledger; see `Stats`."""
+        return self._call(Stats(id=0, by=by, since_s=since_s, reset=reset), StatsResult)
 
     def watch(self, *topics: str) -> Iterator[Notice]:
         """Notices as things happen, until the loop is left or the daemon goes."""

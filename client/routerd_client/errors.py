@@ -57,4 +57,4 @@ def dial_hint(path: object, error: OSError) -> str:
         "ConnectionRefusedError": "the daemon is not running (it left its socket behind)",
         "PermissionError": "the socket belongs to another user",
     }.get(type(error).__name__, f"the socket cannot be reached ({error})")
-    return f"{what}: nothing answers at {path}. Start it with: routerd serve"
+    return f"{what}: nothing answers at {path}. Start it with: routerctl install, or routerd serve"

@@ -20,13 +20,20 @@ from .chat import ChatRequest, FinishReason, Message, TokenLogprob, ToolCall, Us
 from .records import (
     Attempt,
     BackendStatus,
+    BudgetLine,
+    ChatRecord,
     ConfigError,
     Decision,
     FailureKind,
+    LedgerStatus,
     MemoryStatus,
     ModelStatus,
     Plan,
+    QuotaStatus,
     RouteStatus,
+    ShadowRow,
+    StatsRow,
+    TierFigures,
 )
 
 PROTOCOL = 1
@@ -146,6 +153,84 @@ class Routes(Struct, frozen=True, kw_only=True, tag="routes"):
     id: int
 
 
+class Decisions(Struct, frozen=True, kw_only=True, tag="decisions"):
+    """The newest chats in the ledger, newest first. Answered by `DecisionsResult`.
+
+    ``backend`` is one that answered or was tried; ``failed``: only those that nobody answered; ``since_s``: of the
+    last so many seconds; ``before``: older than the chat of this id, for the next page. The daemon may give fewer
+    than ``limit``, but gives none only where there are no more. ``whole`` asks for what `Show` would answer of each.
+    """
+
+    id: int
+    backend: str | None = None
+    route: str | None = None
+    failed: bool = False
+    since_s: float | None = None
+    before: str = ""
+    limit: int = 50
+    whole: bool = False
+
+
+class Show(Struct, frozen=True, kw_only=True, tag="show"):
+    """The whole story of one chat. Answered by `ShowResult`, or `Error` ``not_found``."""
+
+    id: int
+    request_id: str
+
+
+class Feedback(Struct, frozen=True, kw_only=True, tag="feedback"):
+    """Say how good an answer was: ``score`` from 0 to 1. Answered by `Noted`, or `Error` ``not_found``."""
+
+    id: int
+    request_id: str
+    score: float
+    note: str = ""
+
+
+StatsBy = Literal["backend", "endpoint", "route", "task", "client", "variant"]
+
+
+class Stats(Struct, frozen=True, kw_only=True, tag="stats"):
+    """Figures from the ledger, of the last ``since_s`` seconds, or since the last ``reset``. Answered by
+    `StatsResult`. ``reset`` has later figures begin now; nothing is deleted."""
+
+    id: int
+    by: StatsBy = "backend"
+    since_s: float | None = None
+    reset: bool = False
+
+
+class Budget(Struct, frozen=True, kw_only=True, tag="budget"):
+    """What was spent, and what may still be. Answered by `BudgetResult`."""
+
+    id: int
+
+
+class RecordSpend(Struct, frozen=True, kw_only=True, tag="record_spend"):
+    """Book what was spent without the daemon, today. Answered by `BudgetResult`.
+
+    ``provider`` is a backend's name, or a maker's (``anthropic``). The cost is that of the tokens, where
+    ``cost_microusd`` does not say it; `Error` ``not_found`` where nobody knows what they cost.
+    """
+
+    id: int
+    provider: str
+    model: str
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cost_microusd: int | None = None
+    client: str = ""
+
+
+class SetSpent(Struct, frozen=True, kw_only=True, tag="set_spent"):
+    """Say what today and this month have cost so far, in all. Where nobody knew, metered backends are used again.
+    Answered by `BudgetResult`."""
+
+    id: int
+    day_microusd: int
+    month_microusd: int
+
+
 class Watch(Struct, frozen=True, kw_only=True, tag="watch"):
     """Subscribe to `Notice` events until a `Cancel`; ends with `Error` code ``cancelled``.
 
@@ -158,7 +243,26 @@ class Watch(Struct, frozen=True, kw_only=True, tag="watch"):
     topics: list[str] = []
 
 
-Request = Hello | Chat | Route | Cancel | Status | Reload | Check | Models | Use | Routes | Watch
+Request = (
+    Hello
+    | Chat
+    | Route
+    | Cancel
+    | Status
+    | Reload
+    | Check
+    | Models
+    | Use
+    | Routes
+    | Decisions
+    | Show
+    | Feedback
+    | Stats
+    | Budget
+    | RecordSpend
+    | SetSpent
+    | Watch
+)
 
 
 # Events
@@ -283,6 +387,8 @@ class StatusResult(Struct, frozen=True, kw_only=True, tag="status_result", omit_
     """``config_errors`` are those of the newest file, where it was refused; the generation before it runs on.
 
     ``requests`` counts chats since the start by how they ended: ``open``, ``ok``, ``failed``, ``cancelled``.
+    ``crashes`` are the times, in seconds since 1970, at which daemons before this one were found to have ended
+    without being told to, in the hour before its start.
     """
 
     id: int
@@ -305,6 +411,14 @@ class StatusResult(Struct, frozen=True, kw_only=True, tag="status_result", omit_
     last_reload: Plan | None = None
     connections: int = 0
     memory: MemoryStatus | None = None
+    crashes: list[float] = []
+    http: str = ""
+    """Where it takes HTTP over TCP, ``http://127.0.0.1:8765``; ``""`` where it does not."""
+    http_error: str = ""
+    """Why it does not, though it should."""
+    ledger: LedgerStatus | None = None
+    tiers: TierFigures | None = None
+    """Since the figures of ``routerctl stats`` were last reset."""
 
 
 class ReloadResult(Struct, frozen=True, kw_only=True, tag="reload_result", omit_defaults=True):
@@ -342,6 +456,48 @@ class RoutesResult(Struct, frozen=True, kw_only=True, tag="routes_result", omit_
     default: int = 0
 
 
+class DecisionsResult(Struct, frozen=True, kw_only=True, tag="decisions_result"):
+    id: int
+    chats: list[ChatRecord]
+
+
+class ShowResult(Struct, frozen=True, kw_only=True, tag="show_result"):
+    id: int
+    chat: ChatRecord
+
+
+class Noted(Struct, frozen=True, kw_only=True, tag="noted"):
+    """The feedback is on the disk."""
+
+    id: int
+
+
+class StatsResult(Struct, frozen=True, kw_only=True, tag="stats_result"):
+    """``since`` is where the figures begin, in seconds since 1970; 0 for the ledger's own beginning."""
+
+    id: int
+    since: float
+    rows: list[StatsRow]
+    tiers: TierFigures
+    shadows: list[ShadowRow] = []
+
+
+class BudgetResult(Struct, frozen=True, kw_only=True, tag="budget_result"):
+    """``allowed``: money may be spent today and this month; ``reason`` says why not. ``prices`` is the date of the
+    table of prices, ``store`` where the books are kept: ``file``, or ``memory`` while it cannot be written."""
+
+    id: int
+    day: str
+    month: str
+    time_zone: str
+    allowed: bool
+    reason: str
+    lines: list[BudgetLine]
+    quotas: list[QuotaStatus]
+    prices: str
+    store: str
+
+
 class Notice(Struct, frozen=True, kw_only=True, tag="notice", omit_defaults=True):
     """One thing that happened. ``data`` depends on ``topic`` and ``kind``; ``missed`` were dropped before it."""
 
@@ -367,10 +523,29 @@ Event = (
     | ModelsResult
     | Used
     | RoutesResult
+    | DecisionsResult
+    | ShowResult
+    | Noted
+    | StatsResult
+    | BudgetResult
     | Notice
 )
 
-Result = Welcome | RouteResult | StatusResult | ReloadResult | CheckResult | ModelsResult | Used | RoutesResult
+Result = (
+    Welcome
+    | RouteResult
+    | StatusResult
+    | ReloadResult
+    | CheckResult
+    | ModelsResult
+    | Used
+    | RoutesResult
+    | DecisionsResult
+    | ShowResult
+    | Noted
+    | StatsResult
+    | BudgetResult
+)
 
 TERMINAL = (
     Done,
@@ -383,6 +558,11 @@ TERMINAL = (
     ModelsResult,
     Used,
     RoutesResult,
+    DecisionsResult,
+    ShowResult,
+    Noted,
+    StatsResult,
+    BudgetResult,
 )
 
 encoder = msgspec.msgpack.Encoder()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from ._open_enum import OpenEnum
+from .chat import Usage
 
 
 class FailureKind(OpenEnum):
@@ -105,12 +106,18 @@ class Decision(Struct, frozen=True, omit_defaults=True, kw_only=True):
     """What ``route`` set on the request."""
     scores: dict[str, float] = {}
     """Complexity of the newest ask, 0..10, by the classifiers that were asked."""
+    variant: str = ""
+    """Which of two limits of complexity it was measured by (``a`` or ``b``), where the endpoint compares two."""
     trace: list[str] = []
     generation: int = 0
 
 
 class Attempt(Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """One try on one backend. Times are seconds; ``ttft_s`` is the time to its first token."""
+    """One try on one backend. Times are seconds; ``ttft_s`` is the time to its first token.
+
+    ``usage`` is None where the backend told none; ``cost_microusd`` is what its account is taken to be billed, in
+    millionths of a dollar, also where the try failed.
+    """
 
     number: int
     backend: str
@@ -119,6 +126,162 @@ class Attempt(Struct, frozen=True, omit_defaults=True, kw_only=True):
     message: str = ""
     ttft_s: float | None = None
     total_s: float = 0.0
+    usage: Usage | None = None
+    cost_microusd: int = 0
+
+
+class Measures(Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """What of a chat routes may look at beside its context and text. ``chars`` are the newest ask's,
+    ``prompt_bytes`` the whole prompt's; ``minute`` of the day and ``weekday`` (Monday is 0) by the machine's clock."""
+
+    chars: int = 0
+    prompt_bytes: int = 0
+    turn: int = 1
+    has_tools: bool = False
+    has_images: bool = False
+    local_only: bool = False
+    minute: int = 0
+    weekday: int = 0
+
+
+class FeedbackRecord(Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """What a person, or a program, said of an answer: ``score`` is 0 (bad) to 1 (good); ``time`` in seconds since
+    1970."""
+
+    time: float
+    score: float
+    note: str = ""
+
+
+class ChatRecord(Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """One chat as the ledger has it. ``time`` is when it ended, in seconds since 1970.
+
+    ``asked`` is the model that the request named; ``backend`` and ``model`` are who answered, ``""`` where nobody
+    did; ``code`` and ``message`` are of the error it ended with. ``tier`` is ``simple`` or ``complex`` where its
+    complexity chose the first candidate. ``hops`` counts its attempts. Those, ``feedback``, ``prompt`` (the newest
+    ask) and ``answer`` stand only where the whole of it was asked for; both texts are None where they are not kept.
+    """
+
+    request_id: str
+    time: float
+    outcome: Outcome
+    client: str = ""
+    session: str = ""
+    context: dict[str, str] = {}
+    asked: str = ""
+    named: str = ""
+    route: str = ""
+    endpoint: str = ""
+    priority: str = ""
+    tier: str = ""
+    variant: str = ""
+    scores: dict[str, float] = {}
+    candidates: list[Candidate] = []
+    skipped: list[Skipped] = []
+    measures: Measures = Measures()
+    backend: str = ""
+    model: str = ""
+    finish: str = ""
+    code: str = ""
+    message: str = ""
+    flaw: FailureKind | None = None
+    flaw_message: str = ""
+    usage: Usage = Usage()
+    cost_microusd: int = 0
+    ttft_s: float | None = None
+    total_s: float = 0.0
+    hops: int = 0
+    attempts: list[Attempt] = []
+    feedback: list[FeedbackRecord] = []
+    prompt: str | None = None
+    answer: str | None = None
+
+
+class StatsRow(Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """What came of the chats, or, by backend, of the attempts, that share a ``name``.
+
+    ``refusals`` are answers that declined; ``escalations`` answers that were found wanting and passed over.
+    ``success`` is the share of those that did not fail, of all that were not cancelled; ``feedback`` the mean of
+    what was said of them, None where nothing was.
+    """
+
+    name: str
+    requests: int
+    ok: int = 0
+    failed: int = 0
+    cancelled: int = 0
+    refusals: int = 0
+    escalations: int = 0
+    success: float | None = None
+    feedback: float | None = None
+    ttft_p50_s: float | None = None
+    ttft_p95_s: float | None = None
+    total_p50_s: float | None = None
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cost_microusd: int = 0
+
+
+class TierFigures(Struct, frozen=True, kw_only=True):
+    """Chats whose complexity chose their first candidate. ``fallback_count``: somebody else answered in the end.
+    The scores are None where there was none."""
+
+    simple_tier_requests: int = 0
+    complex_tier_requests: int = 0
+    total_requests: int = 0
+    avg_simple_score: float | None = None
+    avg_complex_score: float | None = None
+    fallback_count: int = 0
+    simple_tier_percentage: float = 0.0
+
+
+class ShadowRow(Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """Chats that another backend was asked too, of a complexity ``below`` a limit, or all of them. ``agreement`` is
+    the share of words that both answers have; ``quality`` is the first's, ``other_quality`` the other's; all 0..1."""
+
+    requests: int
+    below: float | None = None
+    agreement: float = 0.0
+    quality: float = 0.0
+    other_quality: float = 0.0
+
+
+class LedgerStatus(Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """Where records go: ``mode`` is ``file``, or ``memory`` while the file cannot be written, for a ``reason``;
+    ``dropped`` records are lost."""
+
+    file: str
+    mode: str
+    reason: str = ""
+    dropped: int = 0
+
+
+class BudgetLine(Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """What was spent in one scope (``total``, ``backend:NAME``, ``route:NAME``, ``client:NAME``) on a day
+    (``2026-11-21``) or in a month (``2026-11``), in millionths of a dollar. ``reserved`` is set aside for requests
+    that are under way; ``limit`` and ``left`` are None where there is no limit."""
+
+    scope: str
+    period: str
+    spent_microusd: int
+    reserved_microusd: int = 0
+    limit_microusd: int | None = None
+    left_microusd: int | None = None
+
+
+class QuotaStatus(Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """One quota of a backend. ``unit`` is ``tokens``, ``requests`` or ``usd`` (then in millionths of a dollar);
+    ``resets_in_s`` is when it is full again, or, rolling, when some of it comes back. ``pressure`` above 1 says that
+    more is left than the time that is left would use up."""
+
+    backend: str
+    per: str
+    unit: str
+    amount: int
+    used: int
+    left: int
+    resets_in_s: float
+    pressure: float
 
 
 class BackendStatus(Struct, frozen=True, omit_defaults=True, kw_only=True):

@@ -2,30 +2,43 @@
 
 from __future__ import annotations
 
+import faulthandler
 import gc
 import os
 import resource
+import stat
 import sys
+from functools import partial
 from pathlib import Path
 
 import anyio
 import click
+import msgspec
 
 from . import __version__
+from .app.secrets import unresolved
 from .app.serve import serve
 from .config.load import ConfigFailedError
 from .config.places import places
 from .logs import logging_to
-from .server.listener import SocketTakenError
+from .server.claim import SocketTakenError
 
 EXIT_CONFIG = 2
 EXIT_CANNOT_START = 3
+EXIT_AGAIN = 75
+
+MAX_STDERR = 1_000_000
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="routerd")
 def main() -> None:
-    """The local model router. `routerctl` asks it things; `routerd serve` runs it."""
+    """The local model router. `routerctl` asks it things; `routerd serve` runs it.
+
+    \b
+    Examples:
+      routerd serve
+    """
 
 
 @main.command("serve")
@@ -35,7 +48,8 @@ def main() -> None:
     "--state-dir", type=click.Path(path_type=Path), help="Where state and logs are kept.  [env: ROUTERD_STATE_DIR]"
 )
 @click.option("--quiet", is_flag=True, help="Log to the file only, not to the terminal.")
-def serve_command(config: Path | None, socket: Path | None, state_dir: Path | None, quiet: bool) -> None:
+@click.option("--agent", is_flag=True, help="As a login agent is run: log to the file only; end if it hangs.")
+def serve_command(config: Path | None, socket: Path | None, state_dir: Path | None, quiet: bool, agent: bool) -> None:
     """Run the daemon in the foreground until Ctrl-C.
 
     \b
@@ -44,15 +58,19 @@ def serve_command(config: Path | None, socket: Path | None, state_dir: Path | No
       routerd serve --config ./routes.yaml --socket /tmp/me/routerd.sock --state-dir ./state
 
     \b
-    Exit codes: 0 stopped, 2 the configuration is wrong, 3 it cannot start (socket, folders).
+    Exit codes: 0 stopped, 2 the configuration is wrong, 3 it cannot start (socket, folders). With --agent also
+    70 it hung, 75 the Python that runs it was removed: both are for the service manager, which starts it again.
     """
     os.umask(0o077)  # whatever it makes, folders on the way among it, is its user's alone
     _raise_descriptor_limit()
     _stay_responsive()
+    if agent:
+        _shorten_stderr()
+        faulthandler.enable()  # systemd's watchdog ends a hung daemon by SIGABRT
     where = places(config, socket, state_dir)
     try:
-        with logging_to(where.log_file, terminal=not quiet):
-            anyio.run(serve, where, backend_options={"use_uvloop": True})
+        with logging_to(where.log_file, terminal=not (quiet or agent)):
+            again = anyio.run(partial(serve, where, agent=agent), backend_options={"use_uvloop": True})
     except Exception as error:
         failure = _only(error)
         match failure:
@@ -63,6 +81,26 @@ def serve_command(config: Path | None, socket: Path | None, state_dir: Path | No
                 click.echo(f"routerd: {failure}", err=True)
                 sys.exit(EXIT_CANNOT_START)
         raise
+    sys.exit(EXIT_AGAIN if again else 0)
+
+
+@main.command("secrets")
+@click.option("--config", type=click.Path(path_type=Path), help="The routes.yaml to use.  [env: ROUTERD_CONFIG]")
+def secrets_command(config: Path | None) -> None:
+    """Say as JSON which secrets of routes.yaml cannot be had here. `routerctl install` asks so in the agent's place.
+
+    \b
+    Examples:
+      routerd secrets
+      env -i HOME="$HOME" ~/.local/bin/routerd secrets     # as a login agent would have them
+    """
+    with logging_to(None, terminal=False):
+        try:
+            missing = anyio.run(unresolved, places(config))
+        except ConfigFailedError as error:
+            click.echo("\n".join(map(str, error.errors)), err=True)
+            sys.exit(EXIT_CONFIG)
+    click.echo(msgspec.json.encode(missing))
 
 
 def _raise_descriptor_limit() -> None:
@@ -70,16 +108,26 @@ def _raise_descriptor_limit() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = 4096 if hard == resource.RLIM_INFINITY else min(4096, hard)
     if soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        except (ValueError, OSError):
+            pass  # macOS has a limit of its own beside the hard one: then with fewer
+
+
+def _shorten_stderr() -> None:
+    # What a crash said goes to a file that launchd never rotates.
+    said = os.fstat(sys.stderr.fileno())
+    if stat.S_ISREG(said.st_mode) and said.st_size > MAX_STDERR:
+        os.ftruncate(sys.stderr.fileno(), 0)
 
 
 def _stay_responsive() -> None:
-    # A reload of a large file is work for a helper thread: it must give the interpreter up often, and must not set
-    # off a collection of all that was imported, which would hold it for tens of milliseconds.
+    # A reload of a large file is work for a helper thread: it must give the interpreter up often. No collection is to
+    # walk through all that was imported, and none so seldom that the garbage of cancelled answers adds up to megabytes.
     sys.setswitchinterval(0.001)
     gc.collect()
     gc.freeze()
-    gc.set_threshold(50_000, 20, 100)
+    gc.set_threshold(5_000, 20, 100)
 
 
 def _only(error: Exception) -> Exception:

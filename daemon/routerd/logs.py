@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import queue
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from logging.handlers import QueueHandler, QueueListener, RotatingFileHandler
 from pathlib import Path
 
@@ -14,6 +16,7 @@ import structlog
 from structlog.typing import EventDict, WrappedLogger
 
 MAX_BYTES = 10_000_000
+MAX_AGE_S = 7 * 86_400.0
 KEEP = 5
 
 _SHARED: list[structlog.typing.Processor] = [
@@ -26,14 +29,14 @@ _SHARED: list[structlog.typing.Processor] = [
 
 @contextmanager
 def logging_to(file: Path | None, *, level: str = "info", terminal: bool = True) -> Iterator[None]:
-    """Send every log line to ``file`` (rotated at 10 MB, five kept) and, unless told otherwise, to stderr.
+    """Send every log line to ``file`` (a new one at 10 MB or after a week, five older kept) and, unless told
+    otherwise, to stderr.
 
     Raises ``OSError`` where the file cannot be opened. Leaving flushes.
     """
     handlers: list[logging.Handler] = []
     if file:
-        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        to_file = RotatingFileHandler(file, maxBytes=MAX_BYTES, backupCount=KEEP, encoding="utf-8")
+        to_file = _File(file)
         to_file.setFormatter(_formatter(structlog.processors.JSONRenderer()))
         handlers.append(to_file)
     if terminal:
@@ -63,12 +66,51 @@ def logging_to(file: Path | None, *, level: str = "info", terminal: bool = True)
     finally:
         listener.stop()
         for handler in handlers:
-            handler.close()
+            try:
+                handler.close()
+            except OSError:
+                pass  # a full disk has no room for the last lines either
 
 
 def set_level(level: str) -> None:
     """``debug``, ``info``, ``warning`` or ``error``; takes effect at once."""
     logging.getLogger("routerd").setLevel(level.upper())
+
+
+class _File(RotatingFileHandler):
+    """A new file at `MAX_BYTES`, or when the oldest line of this one is `MAX_AGE_S` old."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._began = _first_time(path)
+        super().__init__(path, maxBytes=MAX_BYTES, backupCount=KEEP, encoding="utf-8")
+
+    def shouldRollover(self, record: logging.LogRecord) -> int:  # noqa: N802 - the base class calls it so
+        if not self._path.exists():
+            self._reopen()
+        self._began = self._began or record.created
+        return record.created - self._began >= MAX_AGE_S or super().shouldRollover(record)
+
+    def doRollover(self) -> None:  # noqa: N802
+        super().doRollover()
+        self._began = None
+
+    def _reopen(self) -> None:
+        # Deleted under us: nobody could read what goes on being written there.
+        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if self.stream:
+            self.stream.close()
+        self.stream, self._began = self._open(), None
+
+
+def _first_time(path: Path) -> float | None:
+    """When the oldest line of the log was written, in seconds since 1970; None where nothing says so."""
+    try:
+        with path.open("rb") as file:
+            return datetime.fromisoformat(json.loads(file.readline(65536))["timestamp"]).timestamp()
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 class _Handler(QueueHandler):

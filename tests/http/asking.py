@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 
-from routerd.backends.base import BackendError, End, Piece, Waiting
+from routerd.backends.base import BackendError, End, Limited, News, Piece, Sent, Waiting
 from routerd.backends.build import FORMATS
 from routerd.backends.http import Http, HttpBackend
 from routerd.config.http import HttpSpec, TimeoutSpec
 from routerd.config.types import SecretSpec
 from routerd.routing.terms import USUAL, Terms
+from routerd.spend.quota import Told
 from routerd_client.chat import ChatRequest, Message
 from routerd_client.records import FailureKind
 
@@ -40,6 +41,8 @@ class Heard:
     def __init__(self) -> None:
         self.pieces: list[Piece] = []
         self.waits: list[Waiting] = []
+        self.told: list[Told] = []
+        self.sent = 0
         self.end: End | None = None
 
     @property
@@ -54,8 +57,16 @@ class Heard:
     def calls(self) -> list[tuple[str, str]]:
         return [(call.function.name, call.function.arguments) for piece in self.pieces for call in piece.tool_calls]
 
-    async def take(self, event: Waiting | Piece) -> None:
-        (self.waits if isinstance(event, Waiting) else self.pieces).append(event)  # type: ignore[arg-type]
+    async def take(self, event: News) -> None:
+        match event:
+            case Waiting():
+                self.waits.append(event)
+            case Piece():
+                self.pieces.append(event)
+            case Limited():
+                self.told += event.told
+            case Sent():
+                self.sent += 1
 
 
 async def ask(asked: HttpBackend, request: ChatRequest | None = None, terms: Terms = USUAL) -> Heard:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import anyio
 from msgspec.structs import replace
 
-from routerd.backends.base import Piece, Waiting
+from routerd.backends.base import News, Piece
 from routerd.backends.http import Http
 from routerd.routing.terms import Terms
 from routerd.selftest.fake_api import FORMATS, FakeApi
@@ -27,7 +27,8 @@ async def test_an_answer_is_streamed_and_whole(http: Http, api: FakeApi, kind: s
     assert heard.reasoning == "let me think"
     assert heard.end
     assert heard.end.finish_reason is FinishReason.STOP
-    assert heard.end.usage == Usage(20, 9, 7, 3)
+    written = 5 if kind == "anthropic" else 0
+    assert heard.end.usage == Usage(20, 9, 7, 3, cache_write_tokens=written)
     assert heard.end.refusal == ""
     assert api.asked[0].body["stream"] is True
     assert FORMATS[api.asked[0].path] == kind
@@ -150,10 +151,10 @@ async def test_a_slow_caller_is_no_stall(http: Http, api: FakeApi) -> None:
     there = backend(http, "openai", api.base_url, stall=0.2, total=1.0)
     read: list[str] = []
 
-    async def slowly(event: Waiting | Piece) -> None:
-        assert isinstance(event, Piece)
-        await anyio.sleep(0.4)
-        read.append(event.text)
+    async def slowly(event: News) -> None:
+        if isinstance(event, Piece):
+            await anyio.sleep(0.4)
+            read.append(event.text)
 
     await there.answer(chat(), slowly, Terms())
 
@@ -173,9 +174,10 @@ async def test_what_came_while_the_caller_was_slow_is_handed_on_at_once(http: Ht
     api.knobs.pieces = ["word "] * 200
     heard = Heard()
 
-    async def slow_once(event: Waiting | Piece) -> None:
+    async def slow_once(event: News) -> None:
         await heard.take(event)
-        await until(lambda: api.asked[0].ended, "the server had sent everything")
+        if isinstance(event, Piece):
+            await until(lambda: api.asked[0].ended, "the server had sent everything")
 
     end = await backend(http, "openai", api.base_url).answer(chat(), slow_once, Terms())
 

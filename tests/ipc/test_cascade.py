@@ -36,7 +36,8 @@ def there(api: FakeApi, model: str = "m") -> str:
 
 def elsewhere(api: FakeApi) -> str:
     """The same as a backend outside this machine, for all that the configuration knows."""
-    return there(api).replace("127.0.0.1", "0.0.0.0")
+    block = json.loads(there(api).replace("127.0.0.1", "0.0.0.0"))
+    return json.dumps({**block, "price": {"input": 1, "output": 1}})
 
 
 def config(endpoint: str, **backends: str) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from routerd.server.listener import SocketTakenError, claim
+from routerd.server.claim import SocketTakenError, claim
 from routerd_client import AsyncClient, Client, DaemonUnavailableError
 from tests.support.daemon import fake, routes, running_daemon
 

@@ -21,7 +21,7 @@ from tests.support.supervising import MadeUpMachine, ask, learned, spec, supervi
 from tests.support.wait import until
 
 WAYS = {
-    "it hangs in its load": (fake("--hang-load", load_timeout="300ms"), "load_failed", "still loading after 0.3 s"),
+    "it hangs in its load": (fake("--hang-load", load_timeout="2s"), "load_failed", "still loading after 2 s"),
     "it exits while it loads": (fake("--exit-code 0"), "worker_died", "exited with code 0 while it loaded"),
     "it exits while it answers": (fake("--exit-after 1"), "worker_died", "exited with code 0 while it answered"),
     "it says nothing": (fake("--stall-after 1", stall_timeout="300ms"), "stalled", "no progress after 0.3 s"),

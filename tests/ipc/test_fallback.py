@@ -96,8 +96,8 @@ async def test_a_server_error_is_tried_once_more_in_place(tmp_path: Path) -> Non
         assert [a.backend for a in done.attempts] == ["bad", "bad", "good"]
 
 
-async def test_a_stream_that_breaks_off_raises_with_the_text_so_far(tmp_path: Path) -> None:
-    text = routes(bad=fake("--die-after 2 --tokens 5"), good=GOOD)
+async def test_a_stream_that_nobody_goes_on_with_raises_with_the_text_so_far(tmp_path: Path) -> None:
+    text = routes(bad=fake("--die-after 2 --tokens 5"))
     async with running_daemon(tmp_path, text) as running, running.client() as client:
         got = StringIO()
 

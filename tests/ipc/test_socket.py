@@ -113,12 +113,13 @@ async def test_a_frame_too_long_is_refused_before_its_body(tmp_path: Path) -> No
         assert "the connection is closed" in error.message
 
 
-async def test_http_is_told_that_it_is_not_served_here(tmp_path: Path) -> None:
+async def test_http_is_answered_on_the_same_socket(tmp_path: Path) -> None:
     async with running_daemon(tmp_path, ROUTES) as running, connected(running.socket) as raw:
-        await raw.stream.send(b"GET / HTTP/1.1\r\n\r\n")
+        await raw.stream.send(b"GET /health HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
         answer = await raw.rest()
-        assert answer.startswith(b"HTTP/1.1 501 Not Implemented\r\n")
-        assert b"routerd's own protocol" in answer
+        assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
+        assert b'"status":"ok"' in answer
+        await still_answers(running)
 
 
 @pytest.mark.parametrize("said", [b"", b"GET / HTTP/1.1\r\n\r\n", b"\x00", b"{"], ids=repr)

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 
-from routerd.worker.lm import Model
+from routerd.worker.lm import Model, load
 from routerd.worker.prompt import offered_tools, plain, prepare, template_message
 from routerd.worker.validate import RequestError
 from routerd_client.chat import ChatRequest, Function, FunctionSpec, Message, NamedTool, TextPart, Tool, ToolCall
 from routerd_client.records import FailureKind
+from tests.support.tiny_model import make_tiny_model
 
+STRICT = (
+    "{% for message in messages %}{% if message.role == 'system' and not loop.first %}"
+    "{{ raise_exception('System message must be at the beginning.') }}{% endif %}{% endfor %}"
+)
 TOOLS = [Tool(FunctionSpec("weather")), Tool(FunctionSpec("time"))]
 
 
@@ -102,3 +110,20 @@ def test_an_answer_goes_on_from_its_beginning(tiny: Model) -> None:
 def test_what_is_no_beginning_of_an_answer_is_refused(tiny: Model, last: Message) -> None:
     with pytest.raises(RequestError, match="the last message is none"):
         prepare(tiny, ChatRequest(messages=[last], continues=True), 8)
+
+
+def test_a_template_that_wants_its_system_message_first_gets_it_so(tmp_path: Path) -> None:
+    folder = make_tiny_model(tmp_path / "strict")
+    settings = json.loads((folder / "tokenizer_config.json").read_text())
+    settings["chat_template"] = STRICT + settings["chat_template"]
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    strict = load(folder, lambda _: None)
+    strict.vocab = len(strict.tokenizer)
+    chat = ChatRequest(messages=[Message("system", "a"), Message("user", "b"), Message("system", "c")])
+
+    assert rendered(strict, chat) == (
+        "<|im_start|>system\na<|im_end|>\n"
+        "<|im_start|>user\nb\n\n<system-reminder>\nc\n</system-reminder><|im_end|>\n<|im_start|>assistant\n"
+    )
+    with pytest.raises(RequestError, match="refused"):
+        prepare(strict, ChatRequest(messages=[Message("user", "a")], template_args={"refuse": True}), 16)

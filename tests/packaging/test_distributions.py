@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -15,11 +16,29 @@ import routerd_client
 ROOT = Path(__file__).parents[2]
 
 
-def test_both_distributions_have_one_version_and_the_daemon_pins_it() -> None:
+def test_there_is_one_version_in_all_places() -> None:
     dependencies = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    version = subprocess.run(
+        [sys.executable, "packaging/version.py"], cwd=ROOT, check=True, capture_output=True, text=True
+    ).stdout.strip()
 
-    assert routerd.__version__ == routerd_client.__version__
-    assert f"routerd-client=={routerd_client.__version__}" in dependencies
+    assert version == routerd.__version__ == routerd_client.__version__
+    assert f"routerd-client=={version}" in dependencies
+
+
+def test_a_release_sets_the_version_in_all_places(tmp_path: Path) -> None:
+    places = ["client/routerd_client/__init__.py", "daemon/routerd/__init__.py", "pyproject.toml"]
+    for place in [*places, "packaging/homebrew/routerd.rb", "packaging/version.py"]:
+        (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / place, tmp_path / place)
+    command = [sys.executable, "packaging/version.py"]
+
+    done = subprocess.run([*command, "9.8.7rc1"], cwd=tmp_path, check=True, capture_output=True, text=True)
+
+    assert done.stdout == "9.8.7rc1\n"
+    assert '"routerd-client==9.8.7rc1"' in (tmp_path / "pyproject.toml").read_text()
+    assert "routerd-9.8.7rc1.tar.gz" in (tmp_path / "packaging/homebrew/routerd.rb").read_text()
+    assert subprocess.run([*command, "9.8"], cwd=tmp_path, check=False, capture_output=True).returncode == 1
 
 
 def test_the_client_has_the_license_of_the_whole() -> None:
@@ -28,13 +47,12 @@ def test_the_client_has_the_license_of_the_whole() -> None:
 
 def test_the_client_alone_brings_msgspec_and_anyio_and_works(tmp_path: Path) -> None:
     """Installed from its folder into an empty environment, as a stranger would."""
-    venv.create(tmp_path / "venv", with_pip=True)
+    venv.create(tmp_path / "venv", with_pip=False)
     python = tmp_path / "venv/bin/python"
-    subprocess.run([python, "-m", "pip", "install", "-q", ROOT / "client"], check=True, timeout=300)
+    pip = [sys.executable, "-m", "pip", "--python", str(python)]
+    subprocess.run([*pip, "install", "-q", ROOT / "client"], check=True, timeout=300)
 
-    listed = subprocess.run(
-        [python, "-m", "pip", "list", "--format=freeze"], check=True, capture_output=True, text=True
-    )
+    listed = subprocess.run([*pip, "list", "--format=freeze"], check=True, capture_output=True, text=True)
     names = {re.split("==| @", line)[0].lower().replace("_", "-") for line in listed.stdout.splitlines()}
     missing = subprocess.run(
         [python, "-I", "-c", f"from routerd_client import Client; Client({str(tmp_path / 'none')!r}).status()"],
@@ -43,7 +61,7 @@ def test_the_client_alone_brings_msgspec_and_anyio_and_works(tmp_path: Path) -> 
         text=True,
     )
 
-    assert names - {"pip", "setuptools"} == {"routerd-client", "msgspec", "anyio", "idna", "typing-extensions"}
+    assert names == {"routerd-client", "msgspec", "anyio", "idna", "typing-extensions"}
     assert "the daemon is not running" in missing.stderr
 
 

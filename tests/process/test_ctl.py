@@ -106,7 +106,7 @@ def test_explain_tells_the_way_of_a_request(daemon: Standalone) -> None:
 def test_explain_as_json_has_these_keys(daemon: Standalone) -> None:
     decision = printed(daemon, "explain", "hello", "-c", "task=plan")
     keys = {"route", "endpoint", "named", "candidates", "skipped", "overrides", "scores", "trace", "generation"}
-    assert decision.keys() == keys
+    assert decision.keys() == keys | {"variant"}
     assert (decision["route"], decision["endpoint"], decision["skipped"]) == ("plans", "large", [])
     assert decision["candidates"][0]["backend"] == "large"
     assert "plans: match (task=plan) -> large" in decision["trace"]

@@ -19,7 +19,7 @@ DATA = Path(__file__).parents[1] / "data" / "protocol"
 
 CALL = chat.ToolCall(id="call_1", function=chat.Function("add", '{"a": 1}'), index=1)
 LOGPROB = chat.TokenLogprob("Paris", -0.25, [chat.TopLogprob("Lyon", -2.5)])
-USAGE = chat.Usage(prompt_tokens=12, completion_tokens=5, cached_tokens=8, reasoning_tokens=2)
+USAGE = chat.Usage(prompt_tokens=12, completion_tokens=5, cached_tokens=8, reasoning_tokens=2, cache_write_tokens=1)
 SCHEMA = {"type": "object", "properties": {"a": {"type": "integer"}}}
 
 CHAT = chat.ChatRequest(
@@ -62,7 +62,8 @@ CHAT = chat.ChatRequest(
     deadline_s=30.0,
     local_only=True,
     stream=True,
-    extra={"user": "u-1"},
+    continues=True,
+    extra={"openai": {"user": "u-1"}},
 )
 
 ATTEMPT = records.Attempt(
@@ -73,6 +74,8 @@ ATTEMPT = records.Attempt(
     message="it was killed",
     ttft_s=0.5,
     total_s=1.5,
+    usage=USAGE,
+    cost_microusd=7,
 )
 MODEL = records.ModelStatus(
     backend="small",
@@ -115,6 +118,43 @@ DECISION = records.Decision(
     trace=["strangers: match"],
     generation=3,
 )
+RECORD = records.ChatRecord(
+    request_id="00ff",
+    time=1.5,
+    outcome=records.Outcome.OK,
+    client="tests",
+    session="s-1",
+    context={"task": "plan"},
+    route="r",
+    endpoint="primary",
+    tier="simple",
+    scores={"rules": 4.25},
+    candidates=DECISION.candidates,
+    skipped=DECISION.skipped,
+    measures=records.Measures(chars=4, prompt_bytes=5, turn=2, has_tools=True, minute=61, weekday=6),
+    backend="small",
+    model="demo",
+    finish="stop",
+    flaw=records.FailureKind.EMPTY,
+    usage=USAGE,
+    cost_microusd=7,
+    ttft_s=0.5,
+    total_s=1.5,
+    hops=2,
+    attempts=[ATTEMPT],
+    feedback=[records.FeedbackRecord(time=2.5, score=0.5, note="so so")],
+    prompt="Hi",
+    answer="Hello",
+)
+STATS = records.StatsRow(name="small", requests=5, ok=3, failed=1, cancelled=1, success=0.75, ttft_p50_s=0.5)
+TIERS = records.TierFigures(simple_tier_requests=1, total_requests=2, avg_simple_score=1.5, simple_tier_percentage=50.0)
+SHADOW = records.ShadowRow(requests=3, below=4.0, agreement=0.5, quality=0.75, other_quality=1.0)
+LINE = records.BudgetLine(
+    scope="total", period="2026-11", spent_microusd=5, reserved_microusd=6, limit_microusd=20, left_microusd=9
+)
+QUOTA = records.QuotaStatus(
+    backend="small", per="day", unit="tokens", amount=9, used=4, left=5, resets_in_s=60.0, pressure=1.5
+)
 
 REQUESTS: list[Request] = [
     protocol.Hello(id=1, protocol=1, client="tests", version="0.1.0"),
@@ -128,6 +168,15 @@ REQUESTS: list[Request] = [
     protocol.Watch(id=9, topics=["status"]),
     protocol.Use(id=10, session="s-1", model="large"),
     protocol.Routes(id=11),
+    protocol.Decisions(
+        id=12, backend="small", route="r", failed=True, since_s=60.0, before="00ff", limit=5, whole=True
+    ),
+    protocol.Show(id=13, request_id="00ff"),
+    protocol.Feedback(id=14, request_id="00ff", score=0.5, note="so so"),
+    protocol.Stats(id=15, by="route", since_s=60.0, reset=True),
+    protocol.Budget(id=16),
+    protocol.RecordSpend(id=17, provider="anthropic", model="m", prompt_tokens=3, completion_tokens=4, client="c"),
+    protocol.SetSpent(id=18, day_microusd=5, month_microusd=6),
 ]
 
 EVENTS: list[Event] = [
@@ -141,6 +190,7 @@ EVENTS: list[Event] = [
     protocol.Done(
         id=2,
         attempt=2,
+        began=1,
         request_id="00ff",
         backend="large",
         model="big",
@@ -154,6 +204,8 @@ EVENTS: list[Event] = [
         ttft_s=0.5,
         tokens_per_second=80.5,
         attempts=[ATTEMPT],
+        flaw=records.FailureKind.REFUSAL,
+        flaw_message="it refuses",
     ),
     protocol.Error(
         id=2,
@@ -186,6 +238,12 @@ EVENTS: list[Event] = [
         config_errors=[WRONG],
         last_reload=PLAN,
         connections=1,
+        memory=records.MemoryStatus(budget=10, reserved=5, pressure=1.5, pressed=True),
+        crashes=[1.5],
+        http="http://127.0.0.1:8765",
+        http_error="taken",
+        ledger=records.LedgerStatus(file="/s/ledger.db", mode="memory", reason="full", dropped=1),
+        tiers=TIERS,
     ),
     protocol.ReloadResult(id=6, generation=4, changed=True, plan=PLAN, errors=[WRONG]),
     protocol.CheckResult(id=7, errors=[WRONG], warnings=[WRONG]),
@@ -196,6 +254,22 @@ EVENTS: list[Event] = [
         routes=[records.RouteStatus(name="night", match="task=plan", use="large", hits=3, never="all takes it")],
         named=2,
         default=1,
+    ),
+    protocol.DecisionsResult(id=12, chats=[RECORD]),
+    protocol.ShowResult(id=13, chat=RECORD),
+    protocol.Noted(id=14),
+    protocol.StatsResult(id=15, since=1.5, rows=[STATS], tiers=TIERS, shadows=[SHADOW]),
+    protocol.BudgetResult(
+        id=16,
+        day="2026-11-21",
+        month="2026-11",
+        time_zone="Europe/Paris",
+        allowed=False,
+        reason="budget_daily",
+        lines=[LINE],
+        quotas=[QUOTA],
+        prices="2026-11-01",
+        store="file",
     ),
     protocol.Notice(id=9, topic="status", kind="model", data={"backend": "small"}, missed=2),
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from routerd.routing.view import Limits
+from routerd.routing.view import Denial, Limits
 
 
 class FakeView:
@@ -20,6 +20,9 @@ class FakeView:
 
     def blocked(self, backend: str) -> str:
         return self._of("blocked", backend, "")
+
+    def denied(self, backend: str) -> Denial | None:
+        return self._of("denied", backend, None)
 
     def note(self, backend: str) -> str:
         return self._of("note", backend, "")

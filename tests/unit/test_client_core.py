@@ -155,7 +155,7 @@ def test_a_failed_request_says_when_to_ask_again() -> None:
 def test_a_failed_dial_says_what_is_wrong_and_what_to_do(error: OSError, words: str) -> None:
     hint = dial_hint("/s", error)
     assert words in hint
-    assert hint.endswith("Start it with: routerd serve")
+    assert hint.endswith("Start it with: routerctl install, or routerd serve")
 
 
 def test_an_idle_connection_is_reused_only_while_its_peer_is_silent_and_there() -> None:

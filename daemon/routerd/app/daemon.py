@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import random
+import socket
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
 
 import anyio
 import anyio.abc
+import structlog
 from anyio import to_thread
 
-from routerd_client.protocol import PROTOCOL, CheckResult, ReloadResult, RoutesResult, StatusResult
+from routerd_client.protocol import PROTOCOL, CheckResult, Feedback, ReloadResult, RoutesResult, StatusResult
 from routerd_client.records import BackendStatus, RouteStatus
 
 from .. import __version__
@@ -19,32 +23,56 @@ from ..config.places import Places
 from ..config.shadow import shadowed
 from ..dispatch.dispatcher import Dispatcher
 from ..dispatch.generation import Generation
+from ..dispatch.purse import Purse
+from ..gateway.gateway import Gateway
+from ..health.outcomes import FEEDBACK
 from ..health.tracker import Tracker
 from ..server.listener import Listener
 from ..server.notices import Hub
+from ..store.ledger import Ledger
+from ..store.writer import Store, StoreError
 from ..supervisor.supervisor import Supervisor
 from .compiled import Compiled, compile_file, compile_text
 from .journal import Journal
 from .reload import Reloader
+from .shadow import Shadows
+
+log = structlog.get_logger()
 
 
 class Daemon:
     """One running daemon: the `Services` of its handlers. `serve.serve` makes and runs it."""
 
     def __init__(
-        self, places: Places, first: Compiled, supervisor: Supervisor, http: Http, hub: Hub, tasks: anyio.abc.TaskGroup
+        self,
+        places: Places,
+        first: Compiled,
+        supervisor: Supervisor,
+        store: Store,
+        http: Http,
+        hub: Hub,
+        tasks: anyio.abc.TaskGroup,
+        *,
+        given: Sequence[socket.socket] = (),
+        crashes: Sequence[float] = (),
     ) -> None:
         self.places = places
         self.supervisor = supervisor
+        self.store = store
+        self.ledger = Ledger(store)
         self.hub = hub
         self.draining = False
+        self._crashes = crashes
         self._tasks = tasks
         self._tracker = Tracker()
         self._started = anyio.current_time()
-        self._journal = Journal(self)
-        self.dispatcher = Dispatcher(self._tracker, self._journal)
+        self._journal = Journal(self, self._tracker.outcomes, Shadows(self))
+        self.purse = Purse(store)
+        self.dispatcher = Dispatcher(self._tracker, self._journal, self.purse)
         self._reloader = Reloader(places, first, self.dispatcher, supervisor, http, self._tracker, self._reloaded)
-        self.listener = Listener(places.socket, self)
+        self.gateway = Gateway(places.state, self)
+        self.gateway.configure(first.loaded.config.http)
+        self.listener = Listener(places.socket, self, self.gateway.take, given)
 
     def __repr__(self) -> str:
         return f"<Daemon generation={self.generation.number} {self.listener}>"
@@ -56,8 +84,38 @@ class Daemon:
     def new_request_id(self) -> str:
         return f"{random.getrandbits(48):012x}"
 
+    def spawn(self, work: Callable[..., Coroutine[Any, Any, None]], *arguments: object) -> None:
+        """Have ``work`` done in the background; it ends with the daemon."""
+        self._tasks.start_soon(work, *arguments)
+
+    async def learn(self) -> None:
+        """Take in what earlier daemons recorded of the backends' answers."""
+        try:
+            past = await self.ledger.past()
+        except StoreError as error:
+            log.warning("ledger.unread", error=str(error))
+            return
+        self._tracker.outcomes.load(past, anyio.current_time())
+
+    async def expire(self) -> None:
+        """Remove what the ledger has kept for long enough, until cancelled."""
+        await self.ledger.expire(lambda: self.generation.config.ledger)
+
+    async def feedback(self, said: Feedback) -> None:
+        """Record it, and learn from it. Raises `LookupError` where there is no such chat, and `StoreError`."""
+        about = await self.ledger.feedback(said)
+        score = said.score
+        self._tracker.outcomes.note(about, anyio.current_time(), FEEDBACK * score, FEEDBACK * (1 - score))
+
     async def reload(self, reason: str = "asked by a client") -> ReloadResult:
         return await self._reloader.reload(self._tasks, reason)
+
+    async def drain(self, seconds: float) -> int:
+        """Take no new chats, and let the open ones end for ``seconds``; returns how many were cut, or will be."""
+        ends = anyio.current_time() + seconds
+        self.draining = True
+        cut = await self.supervisor.drain(seconds)
+        return max(cut, await self._journal.rest(ends))
 
     async def watch_file(self) -> None:
         await self._reloader.watch(self._tasks)
@@ -93,8 +151,12 @@ class Daemon:
             requests=dict(self._journal.counts),
             config_errors=self._reloader.errors,
             last_reload=self._reloader.last_plan,
-            connections=self.listener.connections,
+            connections=self.listener.connections + self.gateway.connections,
+            http=self.gateway.address,
+            http_error=self.gateway.error,
             memory=self.supervisor.memory(),
+            ledger=self.ledger.status(),
+            crashes=list(self._crashes),
         )
 
     def routes(self) -> RoutesResult:
@@ -137,6 +199,7 @@ class Daemon:
         )
 
     def _reloaded(self, result: ReloadResult) -> None:
+        self.gateway.configure(self.generation.config.http)
         errors = [str(e) for e in result.errors]
         plan = result.plan.summary if result.plan else ""
         self.hub.publish("status", "reload", generation=result.generation, plan=plan, errors=errors)

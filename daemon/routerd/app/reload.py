@@ -136,6 +136,7 @@ class Reloader:
             digest=loaded.digest,
             config=config,
             table=compiled.table,
+            tariffs=compiled.tariffs,
             personas=compiled.personas,
             backends={name: build(name, spec, self._supervisor, self._http) for name, spec in config.backends.items()},
         )
@@ -143,6 +144,7 @@ class Reloader:
         models = {name: spec.mlx for name, spec in config.backends.items() if spec.mlx}
         self._supervisor.reconcile(models, config.memory)
         self._dispatcher.sessions.expires = config.sticky.expires
+        self._dispatcher.purse.configure(config, compiled.prices)
         set_level(config.log.level)
         for note in compiled.notes:
             log.warning("config.note", message=note)

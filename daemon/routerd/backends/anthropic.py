@@ -21,7 +21,7 @@ from routerd_client.chat import (
     Usage,
 )
 
-from ..config.http import HttpSpec
+from ..config.http import MESSAGES_MAX_TOKENS, HttpSpec
 from ..routing.terms import Terms
 from .base import End, Piece
 from .format import ErrorInStreamError, bad_image, cut, decode, given
@@ -30,7 +30,7 @@ from .sse import Event
 BASE_URL = "https://api.anthropic.com/v1"
 PATH = "/messages"
 VERSION = "2023-06-01"
-MAX_TOKENS = 4096
+MAX_TOKENS = MESSAGES_MAX_TOKENS
 """The format wants a cap: this one, where neither the request nor the configuration gives one."""
 
 Block = dict[str, Any]
@@ -298,8 +298,9 @@ class Reader:
             raise cut()
         usage = self._usage
         cached = usage.get("cache_read_input_tokens", 0)
-        prompt = usage.get("input_tokens", 0) + cached + usage.get("cache_creation_input_tokens", 0)
-        counted = Usage(prompt, usage.get("output_tokens", 0), cached, self._thinking_tokens)
+        written = usage.get("cache_creation_input_tokens", 0)
+        prompt = usage.get("input_tokens", 0) + cached + written
+        counted = Usage(prompt, usage.get("output_tokens", 0), cached, self._thinking_tokens, written)
         return End(self._finish, counted, refusal=self._refusal)
 
     def _opened(self, index: int, block: _Block) -> Piece | None:

@@ -12,6 +12,7 @@ from routerd_client.records import FailureKind
 
 from ..routing.terms import Terms
 from ..routing.view import Limits
+from ..spend.quota import Told
 
 
 class Waiting(Struct, frozen=True):
@@ -31,6 +32,16 @@ class Piece(Struct, frozen=True):
     logprobs: list[TokenLogprob] = []
 
 
+class Sent(Struct, frozen=True):
+    """The request leaves for its API: from here on it may cost."""
+
+
+class Limited(Struct, frozen=True):
+    """What the API says of its limits; before the answer, or before the failure."""
+
+    told: list[Told]
+
+
 class End(Struct, frozen=True):
     """The answer is whole. ``decode_s`` is the time from its first token to its last, None where unknown.
 
@@ -43,14 +54,16 @@ class End(Struct, frozen=True):
     refusal: str = ""
 
 
-Emit = Callable[[Waiting | Piece], Awaitable[None]]
+News = Waiting | Piece | Sent | Limited
+Emit = Callable[[News], Awaitable[None]]
 """Takes what an answer brings, in order; may block where the caller reads slowly."""
 
 
 class BackendError(Exception):
     """An attempt failed. ``retry_after_s`` is when asking again may help, ``hint`` what a person can do.
 
-    ``cools``: the backend asked for that time, and nobody is to ask it before.
+    ``cools``: the backend asked for that time, and nobody is to ask it before. ``billed``: its maker may charge for
+    what was asked all the same.
     """
 
     def __init__(
@@ -62,6 +75,7 @@ class BackendError(Exception):
         self.hint = hint
         self.retry_after_s = retry_after_s
         self.cools = cools
+        self.billed = False
 
 
 class Backend(Protocol):

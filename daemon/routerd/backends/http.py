@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 import anyio
@@ -21,17 +22,22 @@ from .. import __version__
 from ..config.http import HttpSpec, TimeoutSpec
 from ..routing.terms import Terms
 from ..routing.view import Limits
-from .base import BackendError, Emit, End, Piece
+from .base import BackendError, Emit, End, Limited, News, Piece, Sent
 from .failures import Said, failed, said
 from .format import ErrorInStreamError, Format, Reader
 from .patience import Patience, patience
+from .rate_limits import rate_limits
 from .seats import Seats
 from .secrets import Secrets
-from .sse import MAX_EVENT, EventParser
+from .sse import MAX_EVENT, MAX_STREAM, EventParser
 
 if TYPE_CHECKING:
     from .transport import Reply, Transport
 
+T = TypeVar("T")
+Read = Callable[["Reply", Patience], Awaitable[T]]
+
+EMBEDDINGS = "/embeddings"
 MAX_ERROR = 2**16
 """Bytes that are read of an error's body."""
 _CLOSE_S = 1.0
@@ -117,20 +123,33 @@ class HttpBackend:
 
     async def answer(self, chat: ChatRequest, emit: Emit, terms: Terms) -> End:
         body = _encode(self._api.encode(chat, self._spec, terms))
-        secret = terms.api_key or self._spec.api_key
         async with self._seats.one(emit, patient=chat.when_full in (None, "wait")):
-            key = await self._http.secrets.resolve(secret) if secret else ""
-            try:
-                return await self._ask(body, key, emit, terms)
-            except BackendError as error:
-                if error.kind is not FailureKind.AUTH_FAILED or not secret:
-                    raise
-                newer = await self._http.secrets.resolve(secret, anew=True)
-                if newer == key:
-                    raise
-            return await self._ask(body, newer, emit, terms)  # the key was changed meanwhile
+            return await self._ask(self._url, body, emit, terms, partial(self._read, emit))
 
-    async def _ask(self, body: bytes, key: str, emit: Emit, terms: Terms) -> End:
+    async def embed(self, fields: Mapping[str, Any], terms: Terms) -> bytes:
+        """What the API answers to a request for embeddings with ``fields``, the model's name put in.
+
+        Only for the kind ``openai``. Raises `BackendError`.
+        """
+        body = _encode({**fields, "model": terms.model or self._spec.model})
+        url = self._url.removesuffix(self._api.PATH) + EMBEDDINGS
+        async with self._seats.one(_silently, patient=True):
+            return await self._ask(url, body, _silently, terms, self._read_bytes)
+
+    async def _ask(self, url: str, body: bytes, emit: Emit, terms: Terms, read: Read[T]) -> T:
+        secret = terms.api_key or self._spec.api_key
+        key = await self._http.secrets.resolve(secret) if secret else ""
+        try:
+            return await self._post(url, body, key, emit, terms, read)
+        except BackendError as error:
+            if error.kind is not FailureKind.AUTH_FAILED or not secret:
+                raise
+            newer = await self._http.secrets.resolve(secret, anew=True)
+            if newer == key:
+                raise
+        return await self._post(url, body, newer, emit, terms, read)  # the key was changed meanwhile
+
+    async def _post(self, url: str, body: bytes, key: str, emit: Emit, terms: Terms, read: Read[T]) -> T:
         spec = self._spec
         headers = {
             "accept": "text/event-stream",
@@ -141,20 +160,34 @@ class HttpBackend:
             **{name.lower(): value for name, value in spec.headers.items()},
         }
         transport = self._http.transport(self._socket)
-        with patience(_times(spec.timeouts, terms), self._place) as waiting:
-            async with transport.post(self._url, headers, body, waiting.connected, self._place) as reply:
-                try:
-                    return await self._read(reply, emit, waiting)
-                except ErrorInStreamError as error:
-                    hidden = (key, *spec.headers.values())
-                    failure = failed(self._place, reply.status, error.said, reply.headers, time.time(), hidden)
-            raise failure
+        await emit(Sent())
+        status = 0
+        try:
+            with patience(_times(spec.timeouts, terms), self._place) as waiting:
+                async with transport.post(url, headers, body, waiting.connected, self._place) as reply:
+                    status = reply.status
+                    if told := rate_limits(reply.headers, time.time()):
+                        await emit(Limited(told))
+                    try:
+                        return await read(reply, waiting)
+                    except ErrorInStreamError as error:
+                        hidden = (key, *spec.headers.values())
+                        failure = failed(self._place, reply.status, error.said, reply.headers, time.time(), hidden)
+                raise failure
+        except BackendError as error:
+            error.billed = waiting.sent and status < 300
+            raise
         raise AssertionError  # for the type checker: patience lets nothing through
 
-    async def _read(self, reply: Reply, emit: Emit, waiting: Patience) -> End:
-        if not 200 <= reply.status < 300:
-            raise ErrorInStreamError(await _refused(reply))
-        self._check(reply)
+    async def _read_bytes(self, reply: Reply, _waiting: Patience) -> bytes:
+        await self._check(reply)
+        body = await reply.body(MAX_STREAM)
+        if reply.broken:
+            raise BackendError(FailureKind.CUT, f"{self._place} broke off in the middle of its answer")
+        return body
+
+    async def _read(self, emit: Emit, reply: Reply, waiting: Patience) -> End:
+        await self._check(reply)
         reader, answer = self._api.reader(), _Answer(emit, waiting)
         if reply.content_type == "application/json":
             await answer.bring([await self._whole(reply, reader)])
@@ -162,8 +195,10 @@ class HttpBackend:
             await self._stream(reply, reader, answer)
         return replace(reader.end(), decode_s=answer.decode_s)
 
-    def _check(self, reply: Reply) -> None:
+    async def _check(self, reply: Reply) -> None:
         """Refuse what is no answer of a model."""
+        if not 200 <= reply.status < 300:
+            raise ErrorInStreamError(await _refused(reply))
         encoding = reply.headers.get("content-encoding", "identity")
         if encoding != "identity":
             message = f"{self._place} compressed its answer ({encoding[:20]}), though asked not to"
@@ -185,6 +220,10 @@ class HttpBackend:
             await answer.bring(reader.feed(event) for event in parser.feed(chunk))
         if reader.done:
             await reply.linger()
+
+
+async def _silently(_news: News) -> None:
+    """For a request whose caller hears of nothing before its answer."""
 
 
 class _Answer:

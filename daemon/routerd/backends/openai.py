@@ -188,6 +188,7 @@ class _CompletionDetails(Struct, frozen=True):
 class _Usage(Struct, frozen=True):
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    total_tokens: int | None = None
     prompt_tokens_details: _PromptDetails | None = None
     completion_tokens_details: _CompletionDetails | None = None
 
@@ -289,9 +290,11 @@ def _content(delta: _Delta) -> tuple[str, str]:
 
 def _usage(usage: _Usage) -> Usage:
     prompt, completion = usage.prompt_tokens_details, usage.completion_tokens_details
+    # some makers leave the thinking they bill out of the completion, but not out of the total
+    unseen = max(0, (usage.total_tokens or 0) - usage.prompt_tokens - usage.completion_tokens)
     return Usage(
         usage.prompt_tokens,
-        usage.completion_tokens,
+        usage.completion_tokens + unseen,
         (prompt.cached_tokens if prompt else None) or 0,
         (completion.reasoning_tokens if completion else None) or 0,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,28 +23,39 @@ _WORDS = {
 
 
 class Patience:
-    """The one deadline of a request, moved on from step to step."""
+    """The one deadline of a request, moved on from step to step, with each piece of an answer twice.
+
+    One timer follows it: it is set anew when it rings too early, not each time the deadline moves on.
+    """
 
     def __init__(self, scope: anyio.CancelScope, times: TimeoutSpec, place: str) -> None:
         self._scope = scope
         self._times = times
         self._place = place
-        self._last = anyio.current_time() + (math.inf if times.total is None else times.total)
-        self._paused = 0.0
+        self._paused: float | None = None
+        self._loop = asyncio.get_running_loop()
+        self._last = self._loop.time() + (math.inf if times.total is None else times.total)
+        self._timer: asyncio.TimerHandle | None = None
         self._step(_K.TIMEOUT_CONNECT, times.connect)
 
     def connected(self) -> None:
         """There is a connection; the request goes out."""
         self._step(_K.TIMEOUT_FIRST_TOKEN, self._times.first_token)
 
+    @property
+    def sent(self) -> bool:
+        """Whether the request may have reached the server."""
+        return self._kind is not _K.TIMEOUT_CONNECT
+
     def pause(self) -> None:
         """Something came; until `go_on` the time is not the backend's."""
-        self._paused = anyio.current_time()
-        self._scope.deadline = math.inf
+        self._paused = self._loop.time()
 
     def go_on(self) -> None:
         """The next piece is waited for."""
-        self._last += anyio.current_time() - self._paused
+        if self._paused is not None:
+            self._last += self._loop.time() - self._paused
+            self._paused = None
         self._step(_K.STALLED, self._times.stall)
 
     def failure(self) -> BackendError:
@@ -52,10 +64,28 @@ class Patience:
             return BackendError(self._kind, _WORDS[self._kind].format(place=self._place, limit=self._limit))
         return BackendError(self._kind, f"the answer of {self._place} was not whole within {self._times.total:g} s")
 
+    def close(self) -> None:
+        """No more time is kept."""
+        if self._timer:
+            self._timer.cancel()
+
     def _step(self, kind: FailureKind, limit: float) -> None:
         self._kind, self._limit = kind, limit
-        self._due = anyio.current_time() + limit
-        self._scope.deadline = min(self._due, self._last)
+        self._due = self._loop.time() + limit
+        due = min(self._due, self._last)
+        if self._timer is None or due < self._timer.when():
+            self.close()
+            self._timer = self._loop.call_at(due, self._ring)
+
+    def _ring(self) -> None:
+        self._timer = None
+        if self._paused is not None:
+            return  # what follows sets it
+        due = min(self._due, self._last)
+        if self._loop.time() < due:
+            self._timer = self._loop.call_at(due, self._ring)
+        else:
+            self._scope.cancel()
 
 
 @contextmanager
@@ -63,6 +93,9 @@ def patience(times: TimeoutSpec, place: str) -> Iterator[Patience]:
     """Bounds what is inside by ``times``. Raises `BackendError` where one of them passes."""
     with anyio.CancelScope() as scope:
         waiting = Patience(scope, times, place)
-        yield waiting
+        try:
+            yield waiting
+        finally:
+            waiting.close()
     if scope.cancelled_caught:
         raise waiting.failure()

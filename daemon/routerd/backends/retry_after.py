@@ -33,9 +33,9 @@ def retry_after(headers: Mapping[str, str], now: float, *, limited: bool) -> flo
     """
     here = _date(headers.get("date", ""))
     now = now if here is None else here
-    if (milliseconds := _number(headers.get("retry-after-ms", ""))) is not None:
+    if (milliseconds := number(headers.get("retry-after-ms", ""))) is not None:
         return max(0.0, milliseconds / 1000)
-    if (seconds := _wait(headers.get("retry-after", ""), now)) is not None:
+    if (seconds := until(headers.get("retry-after", ""), now)) is not None:
         return seconds
     return _full_again(headers, now) if limited else None
 
@@ -43,15 +43,15 @@ def retry_after(headers: Mapping[str, str], now: float, *, limited: bool) -> flo
 def _full_again(headers: Mapping[str, str], now: float) -> float | None:
     """All the limits that are used up must be full again; where none is, the soonest may do."""
     resets = [
-        (wait, _number(headers.get(remaining, "")))
+        (wait, number(headers.get(remaining, "")))
         for remaining, reset in _LIMITS
-        if (wait := _wait(headers.get(reset, ""), now)) is not None
+        if (wait := until(headers.get(reset, ""), now)) is not None
     ]
     spent = [wait for wait, left in resets if left == 0]
     return max(spent) if spent else min((wait for wait, _ in resets), default=None)
 
 
-def _wait(text: str, now: float) -> float | None:
+def until(text: str, now: float) -> float | None:
     """Seconds from ``now``, of a number of them, a duration (``6m0s``), or a moment in any of three forms."""
     for value in _readings(text.strip(), now):
         if value is not None and math.isfinite(value):
@@ -60,30 +60,31 @@ def _wait(text: str, now: float) -> float | None:
 
 
 def _readings(text: str, now: float) -> Iterator[float | None]:
-    number = _number(text)
-    if number is None:
+    value = number(text)
+    if value is None:
         yield _duration(text)
         moment = _date(text)
         yield None if moment is None else moment - now
-    elif number >= _EPOCH * 1000:
-        yield number / 1000 - now
+    elif value >= _EPOCH * 1000:
+        yield value / 1000 - now
     else:
-        yield number - now if number >= _EPOCH else number
+        yield value - now if value >= _EPOCH else value
 
 
-def _number(text: str) -> float | None:
+def number(text: str) -> float | None:
+    """A finite number; None for what is none."""
     try:
-        number = float(text)
+        value = float(text)
     except ValueError:
         return None
-    return number if math.isfinite(number) else None
+    return value if math.isfinite(value) else None
 
 
 def _duration(text: str) -> float | None:
     parts = _DURATION.findall(text)
-    if not parts or "".join(number + unit for number, unit in parts) != text:
+    if not parts or "".join(count + unit for count, unit in parts) != text:
         return None
-    return sum(float(number) * _UNITS[unit] for number, unit in parts)
+    return sum(float(count) * _UNITS[unit] for count, unit in parts)
 
 
 def _date(text: str) -> float | None:

@@ -11,6 +11,8 @@ import re
 from routerd_client.records import ConfigError
 
 from .check_backends import check_backends
+from .check_budgets import check_budgets
+from .check_front import check_front
 from .check_hosts import check_hosts
 from .check_match import check_matches
 from .check_targets import RESERVED, check_targets
@@ -29,7 +31,9 @@ def check(tree: Node, report: Report) -> None:
     _check_names(tree, report)
     _check_models(tree, report)
     check_hosts(tree, report)
+    check_front(tree, report)
     check_backends(tree, report)
+    check_budgets(tree, report)
     check_matches(tree, report)
     if (backends := tree.get("backends")) and backends.marks:
         # without any, each name would be wrong for that one reason

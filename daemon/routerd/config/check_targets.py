@@ -52,6 +52,8 @@ def check_targets(tree: Node, report: Report) -> None:
     names = Names(tree, report)
     for path, endpoint in select(tree, ("endpoints", "*")):
         _check_strategy(endpoint, path, names, report)
+    for path, other in select(tree, ("endpoints", "*", "shadow", "to")):
+        names.check(other, path)
     for pattern in (("routes", "*", "use"), ("default",), ("tests", "*", "expect")):
         for path, target in select(tree, pattern):
             names.check(target, path)
@@ -77,6 +79,7 @@ def _check_strategy(node: Node, path: str, names: Names, report: Report) -> None
         report.add(node.value[strategy], f"{path}.{strategy}: at least one target is needed")
     if strategy == "by_complexity":
         _check_bands(node.value[strategy], f"{path}.{strategy}", report)
+    _check_ab(node, path, report)
     if strategy == "weighted":
         _check_weights(node.value[strategy], f"{path}.{strategy}", report)
     for key in ("judge", "floor", "quality_floor"):
@@ -128,6 +131,30 @@ def _check_bands(bands: Node, path: str, report: Report) -> None:
     elements = bands.elements()
     if elements and (below := elements[-1].get("below")) and below.value is not None:
         report.add(elements[-1], f"{path}: asks that score {last:g} or more have no band", "end with {use: NAME}")
+
+
+def _check_ab(node: Node, strategy_path: str, report: Report) -> None:
+    ab, bands, path = node.get("ab"), node.get("by_complexity"), f"{strategy_path}.ab"
+    if ab is None or ab.value is None:
+        return
+    if bands is None:
+        report.add(ab, f"{path}: only by_complexity has limits to compare")
+        return
+    share = ab.get("share")
+    if share and isinstance(share.value, int | float) and not 0 <= share.value <= 1:
+        report.add(share, f"{path}.share: must be between 0 and 1, got {share.source}")
+    below = ab.get("below")
+    limits = [element.value for element in below.elements()] if below else []
+    if below and len(limits) != 2:
+        report.add(below, f"{path}.below: two limits are compared, and {len(limits)} are given")
+    elements = bands.elements()
+    if len(elements) < 2:
+        report.add(ab, f"{path}: it needs a second band, for asks that score more")
+        return
+    last = elements[1].get("below")
+    most = last.value if last and isinstance(last.value, int | float) else float("inf")
+    if below and any(isinstance(limit, int | float) and limit >= most for limit in limits):
+        report.add(below, f"{path}.below: must be less than the next band's, {most:g}")
 
 
 def _check_weights(weights: Node, path: str, report: Report) -> None:

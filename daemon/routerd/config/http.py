@@ -9,6 +9,9 @@ from msgspec import Struct
 
 from .types import Duration, Secret, SecretSpec
 
+MESSAGES_MAX_TOKENS = 4096
+"""Anthropic's messages must bound the answer: by this where nobody does."""
+
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
@@ -54,4 +57,4 @@ class HttpSpec(Struct, frozen=True, kw_only=True):
 HttpKind = Literal["openai", "anthropic", "responses"]
 HTTP_KINDS: tuple[HttpKind, ...] = ("openai", "anthropic", "responses")
 
-__all__ = ["HTTP_KINDS", "HttpKind", "HttpSpec", "SecretSpec", "TimeoutSpec"]
+__all__ = ["HTTP_KINDS", "MESSAGES_MAX_TOKENS", "HttpKind", "HttpSpec", "SecretSpec", "TimeoutSpec"]

@@ -60,6 +60,9 @@ _OVERRIDES = {
     "total": _POSITIVE,
     "max_hops": _Limit(0),
 }
+_AMOUNT = _Limit(0, 1e9)
+_BUDGET = {"daily_usd": _AMOUNT, "monthly_usd": _AMOUNT}
+_PRICE = dict.fromkeys(("input", "output", "cache_read", "cache_write", "request"), _AMOUNT)
 _HTTP = {"max_tokens": _COUNT, "context": _COUNT, "concurrency": _COUNT}
 _TIMEOUTS = {"connect": _POSITIVE, "first_token": _POSITIVE, "stall": _POSITIVE, "total": _POSITIVE}
 _LIMITS: Mapping[tuple[str, ...], Mapping[str, _Limit]] = {
@@ -70,9 +73,15 @@ _LIMITS: Mapping[tuple[str, ...], Mapping[str, _Limit]] = {
     **{("backends", "*", kind, "timeouts"): _TIMEOUTS for kind in HTTP_KINDS},
     ("backends", "*"): {"quality": _SHARE},
     ("backends", "*", "quota", "*"): {"tokens": _COUNT, "requests": _COUNT, "usd": _POSITIVE},
+    ("backends", "*", "price"): _PRICE,
+    ("prices", "*"): _PRICE,
+    ("budgets",): _BUDGET,
+    **{("budgets", group, "*"): _BUDGET for group in ("backends", "routes", "clients")},
+    ("endpoints", "*", "shadow"): {"share": _SHARE},
     ("endpoints", "*"): {"max_hops": _Limit(0), "min_chars": _Limit(0)},
     ("routes", "*", "set"): _OVERRIDES,
     ("sticky",): {"expires": _POSITIVE},
+    ("ledger",): {"keep": _POSITIVE, "text_keep": _POSITIVE},
 }
 
 

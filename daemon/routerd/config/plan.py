@@ -15,7 +15,7 @@ from .schema import ConfigSpec, MlxSpec, RouteSpec
 
 # what a process is started with; the other fields are the daemon's own to apply
 _PROCESS_FIELDS = ("model", "adapter", "context", "concurrency", "kv_tokens", "prompt_cache", "hosts")
-_SETTINGS = ("default", "aliases", "persona", "sticky", "tests", "health", "memory", "log")
+_SETTINGS = ("default", "aliases", "persona", "sticky", "tests", "health", "memory", "http", "log", "ledger")
 _NO_OPINION: tuple[Any, ...] = (None, (), {}, "")
 _NOTHING = ConfigSpec(backends={}, default="")
 

@@ -12,6 +12,8 @@ from msgspec import Struct
 
 from routerd_client.chat import Priority
 
+from .budgets import BudgetsSpec, PriceSpec
+from .front import FrontSpec
 from .http import HTTP_KINDS, HttpSpec
 from .match import MatchSpec
 from .strategy import EndpointSpec, EscalateOn
@@ -88,6 +90,8 @@ class QuotaSpec(Struct, frozen=True, kw_only=True):
     requests: int | None = None
     usd: float | None = None
     window: Literal["fixed", "rolling"] = "fixed"
+    starts: str = ""
+    """A moment at which a fixed window began or will begin, such as ``2026-11-03T09:00``: the others follow from it."""
 
 
 class BackendSpec(Struct, frozen=True, kw_only=True):
@@ -107,6 +111,8 @@ class BackendSpec(Struct, frozen=True, kw_only=True):
     """Values of ``task`` for which it goes before others."""
     billing: Literal["local", "prepaid", "metered"] | None = None
     """``local`` costs nothing, ``prepaid`` is paid already, ``metered`` costs by the token."""
+    price: PriceSpec | None = None
+    """What its tokens cost; by ``prices`` or routerd's own table where absent."""
     quota: tuple[QuotaSpec, ...] = ()
     quality: float | None = None
     """0..1, for ``quality_floor``; the share of its answers that were good where absent."""
@@ -205,6 +211,17 @@ class StickySpec(Struct, frozen=True, kw_only=True):
     """After this long without a request."""
 
 
+class LedgerSpec(Struct, frozen=True, kw_only=True):
+    """What is recorded of chats, and for how long."""
+
+    keep: Duration = 90 * 86_400.0
+    text: bool = False
+    """Keep prompt and answer text too. Off: texts never reach the disk."""
+    text_max: Size = 16_000
+    """Of each text, the beginning."""
+    text_keep: Duration = 7 * 86_400.0
+
+
 class ConfigSpec(Struct, frozen=True, kw_only=True):
     """The whole of routes.yaml."""
 
@@ -222,4 +239,10 @@ class ConfigSpec(Struct, frozen=True, kw_only=True):
     tests: tuple[TestSpec, ...] = ()
     health: HealthSpec = HealthSpec()
     memory: MemorySpec = MemorySpec()
+    budgets: BudgetsSpec = BudgetsSpec()
+    prices: dict[str, PriceSpec] = {}
+    """What models cost, by their names (globs), where routerd's own table is not to be believed."""
     log: LogSpec = LogSpec()
+    http: FrontSpec | None = None
+    """Requests over TCP; none are taken without it. Over the daemon's own socket HTTP is always spoken."""
+    ledger: LedgerSpec = LedgerSpec()

@@ -22,6 +22,22 @@ class Band(Struct, frozen=True, kw_only=True):
     below: float | None = None
 
 
+class AbSpec(Struct, frozen=True, kw_only=True):
+    """Two limits of the lowest band, to be compared: ``routerctl stats --by variant``."""
+
+    below: tuple[float, ...]
+    """Those of the variants ``a`` and ``b``."""
+    share: float = 0.5
+    """The part of the requests that ``b`` gets."""
+
+
+class ShadowSpec(Struct, frozen=True, kw_only=True):
+    """A sample of the answered requests is asked of another backend too, behind the caller's back."""
+
+    to: str
+    share: float = 0.05
+
+
 class Share(Struct, frozen=True, kw_only=True):
     use: Target
     weight: float
@@ -47,6 +63,8 @@ class StrategySpec(Struct, frozen=True, kw_only=True):
     classifier: Literal["rules", "learned"] = "rules"
     abstain: Target | None = None
     """Where no sign of complexity shows, either way; the lowest band where absent."""
+    ab: AbSpec | None = None
+    """For ``by_complexity``: the lowest band's ``below`` is one of two, by chance."""
     upward: bool = True
     """Whether the bands above follow the right one."""
     cascade: tuple[Target, ...] = ()
@@ -65,6 +83,7 @@ class EndpointSpec(StrategySpec, frozen=True, kw_only=True):
     """A name callers ask for."""
 
     tags: tuple[str, ...] = ()
+    shadow: ShadowSpec | None = None
     spill: Literal["explicit", "failure", "active"] = "failure"
     """When a backend outside this machine may be used that stands behind one inside it: only where the
     request names it; when those before it have failed or can not be used; also when they would let it wait."""

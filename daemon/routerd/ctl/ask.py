@@ -7,13 +7,13 @@ import click
 
 from routerd_client import Client, Delta, Done, Progress, Routed
 
-from .common import context_option, daemon, json_option, parse_context, print_json
+from .common import context_option, daemon, json_option, names, parse_context, print_json
 from .progress import ProgressLine
 
 
 @click.command()
 @click.argument("prompt")
-@click.option("--model", default="", help="An endpoint or backend; without it the routes decide.")
+@click.option("--model", default="", shell_complete=names, help="An endpoint or backend; without it the routes decide.")
 @click.option("--system", default="", help="A system message before the prompt.")
 @click.option("--max-tokens", type=click.IntRange(min=1), help="Cap on the answer.")
 @click.option("--temperature", type=click.FloatRange(min=0), help="0 always takes the likeliest token.")
@@ -71,4 +71,5 @@ def summary(done: Done) -> str:
         parts.append(f"first after {done.ttft_s:.2f} s")
     if done.finish_reason.value != "stop":
         parts.append(f"ended by {done.finish_reason.value}")
+    parts.append(f"request {done.request_id}")
     return ", ".join(parts)

@@ -10,19 +10,32 @@ from typing import Any
 import click
 import msgspec
 
+from routerd_client.records import ChatRecord, FailureKind
+
 from ..config.places import places
 from ..routing.classify.calibrate import Calibration, Row, calibrate
 from ..routing.classify.learned import By, encode
 from .common import EXIT_FAILED, EXIT_WRONG, json_option, print_json
+from .ledger import recorded, since_option
 
 FILES = {"rules": "classifier.msgpack", "learned": "classifier.msgpack", "judge": "judge.msgpack"}
 """What each is saved as in the state folder."""
 BAR = 50
+_WANTING = {FailureKind.REFUSAL, FailureKind.EMPTY, FailureKind.DEGENERATE}
+"""Failures that are the answer's and not the backend's."""
 
 
 @click.command()
-@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
-@click.option("--by", type=click.Choice(["rules", "learned", "judge"]), default="learned", show_default=True)
+@click.argument("file", required=False, type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option("--weak", metavar="BACKEND", help="Learn from the ledger what this backend's answers came to.")
+@since_option
+@click.option(
+    "--by",
+    type=click.Choice(["rules", "learned", "judge"]),
+    default="learned",
+    show_default=True,
+    help="What is fitted.",
+)
 @click.option(
     "--target-share",
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
@@ -33,8 +46,21 @@ BAR = 50
 @click.option("--out", type=click.Path(path_type=Path), metavar="MODEL", help="Save here, not in the state folder.")
 @click.option("--png", type=click.Path(path_type=Path), metavar="OUT", help="Draw the curve; needs the extra 'plot'.")
 @json_option
-def command(file: Path, by: By, target_share: float, out: Path | None, png: Path | None, as_json: bool) -> None:
-    """Fit a classifier to your own outcomes. Needs no daemon.
+def command(
+    file: Path | None,
+    weak: str | None,
+    since: float | None,
+    by: By,
+    target_share: float,
+    out: Path | None,
+    png: Path | None,
+    as_json: bool,
+) -> None:
+    """Fit a classifier to your own outcomes.
+
+    They come from FILE, or, with --weak, from the daemon's ledger, where texts are kept (ledger: {text: true}): a
+    request is simple where that backend's answer stood, and complex where it was found wanting, or feedback called
+    it bad.
 
     FILE has one JSON object a line: {"prompt": ..., "strong_score": 1, "weak_score": 0}, scores on any one scale,
     or {"prompt": ..., "label": "simple" or "complex"}. 'rules' sets only the threshold of the built-in score;
@@ -46,15 +72,18 @@ def command(file: Path, by: By, target_share: float, out: Path | None, png: Path
     Examples:
       routerctl calibrate outcomes.jsonl --target-share 0.2
       routerctl calibrate outcomes.jsonl --by rules --json
+      routerctl calibrate --weak small --since 30d
     """
+    if (file is None) == (weak is None):
+        raise click.UsageError("give either FILE or --weak BACKEND")
     plot = _pyplot() if png else None
+    source = str(file or "the ledger")
     try:
-        with file.open("rb") as lines:
-            rows = read_rows(lines, str(file), by)
+        rows = _read(file, by) if file else outcomes_of(recorded(since, as_json=as_json), weak or "", by)
         done = calibrate(rows, by, target_share, datetime.now(UTC).date().isoformat())
     except ValueError as error:
         text = str(error)
-        click.echo(f"routerctl: {text if text.startswith(f'{file}:') else f'{file}: {text}'}", err=True)
+        click.echo(f"routerctl: {text if text.startswith(f'{source}:') else f'{source}: {text}'}", err=True)
         sys.exit(EXIT_WRONG)
     saved = out or places().state / FILES[by]
     try:
@@ -68,6 +97,38 @@ def command(file: Path, by: By, target_share: float, out: Path | None, png: Path
         print_json(_figures(done) | {"file": str(saved)})
     else:
         click.echo(_report(done, saved))
+
+
+def outcomes_of(chats: Iterable[ChatRecord], weak: str, by: By) -> list[Row]:
+    """What ``chats`` say of the backend ``weak``: those that it answered, or answered so that another was asked, and
+    whose texts were kept. Raises ``ValueError`` where no text was."""
+    rows, mute = [], 0
+    for chat in chats:
+        simple = _stood(chat, weak)
+        if simple is None:
+            continue
+        answer = chat.answer if chat.backend == weak else None
+        if chat.prompt is None:
+            mute += 1
+        elif by != "judge" or answer is not None:
+            rows.append(Row(chat.prompt, label="simple" if simple else "complex", weak_answer=answer))
+    if mute and not rows:
+        raise ValueError(f"no texts of {mute} requests were kept: set ledger: {{text: true}} in routes.yaml")
+    return rows
+
+
+def _stood(chat: ChatRecord, weak: str) -> bool | None:
+    """Whether the answer of ``weak`` was good enough; None where it gave none."""
+    if chat.backend == weak and chat.feedback:
+        return sum(said.score for said in chat.feedback) / len(chat.feedback) >= 0.5
+    if chat.backend == weak:
+        return chat.flaw is None
+    return False if any(a.backend == weak and a.failure in _WANTING for a in chat.attempts) else None
+
+
+def _read(file: Path, by: By) -> list[Row]:
+    with file.open("rb") as lines:
+        return read_rows(lines, str(file), by)
 
 
 def read_rows(lines: Iterable[bytes], name: str, by: By) -> list[Row]:

@@ -12,10 +12,23 @@ import msgspec
 
 from routerd_client import Client
 from routerd_client.errors import DaemonUnavailableError, RequestFailedError, RouterdError
+from routerd_client.protocol import StatusResult
+
+from ..config.units import parse_duration
 
 EXIT_FAILED = 1
 EXIT_WRONG = 2
 EXIT_NO_DAEMON = 3
+EXIT_WARNINGS = 4
+EXIT_CODES = {
+    0: "done",
+    EXIT_FAILED: "the daemon refused, the request failed, or something does not work",
+    EXIT_WRONG: "wrong usage, or a wrong configuration",
+    EXIT_NO_DAEMON: "no daemon answers",
+    EXIT_WARNINGS: "warnings, and nothing worse (`doctor`)",
+}
+STATUS_S = 2.0
+"""How long a daemon may take to say what it is, where a command does as well without."""
 
 
 @contextmanager
@@ -26,6 +39,17 @@ def daemon(*, as_json: bool = False) -> Iterator[Client]:
             yield client
     except RouterdError as error:
         fail(error, as_json=as_json)
+
+
+def running(context: click.Context) -> StatusResult | None:
+    """What the daemon that ``--socket`` or the environment names says of itself; None where none answers at once."""
+    # While a shell completes, the group's own function is not called and sets no object: its option says it.
+    socket = context.find_root().params.get("socket")
+    try:
+        with Client(socket, name="routerctl", timeout_s=STATUS_S) as client:
+            return client.status()
+    except RouterdError:
+        return None
 
 
 def fail(error: RouterdError, *, as_json: bool = False) -> None:
@@ -73,6 +97,27 @@ context_option = click.option(
     help="The caller's context, e.g. -c platform=cli; repeatable.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+
+
+def names(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+    """The endpoints and backends whose name begins so, for completion: none where no daemon answers."""
+    status = running(context)
+    known = [*status.endpoints, *(backend.name for backend in status.backends)] if status else []
+    return [name for name in known if name.startswith(incomplete)]
+
+
+def model_names(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+    """The same of the backends that have a model process."""
+    status = running(context)
+    return [m.backend for m in status.models if m.backend.startswith(incomplete)] if status else []
+
+
+def span(_context: click.Context, _option: click.Parameter, value: str | None) -> float | None:
+    """An option's span of time, in seconds; None where it is not given."""
+    try:
+        return None if value is None else parse_duration(value)
+    except ValueError as error:
+        raise click.BadParameter(f"{value!r} is no span of time such as 30m, 12h or 7d") from error
 
 
 def table(rows: Sequence[Mapping[str, str]]) -> str:

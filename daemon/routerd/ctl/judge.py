@@ -31,7 +31,7 @@ def command(stdin: bool) -> None:  # noqa: ARG001 - the one place rows come from
     policy, hedged, silent; incapable, which is no refusal; and "".
 
     \b
-    Example:
+    Examples:
       echo '{"id": 1, "response": "I must decline."}' | routerctl judge --stdin
     """
     encoder = msgspec.json.Encoder()

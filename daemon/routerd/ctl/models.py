@@ -4,7 +4,7 @@ import click
 
 from routerd_client.protocol import ModelsAction, ModelsResult, Progress
 
-from .common import daemon, json_option, print_json, table
+from .common import daemon, json_option, model_names, print_json, table
 from .progress import ProgressLine
 from .status import model_row
 
@@ -46,15 +46,26 @@ def command(context: click.Context, as_json: bool) -> None:
 @command.command()
 @json_option
 def ps(as_json: bool) -> None:
-    """Show the model processes, as `routerctl models` does."""
+    """Show the model processes, as `routerctl models` does.
+
+    \b
+    Examples:
+      routerctl models ps
+      routerctl models ps --json | jq '.models[] | {backend, residency, memory_bytes}'
+    """
     _processes(as_json=as_json)
 
 
 @command.command()
-@click.argument("backend")
+@click.argument("backend", shell_complete=model_names)
 @json_option
 def load(backend: str, as_json: bool) -> None:
-    """Load BACKEND's model now and wait until it can answer."""
+    """Load BACKEND's model now and wait until it can answer.
+
+    \b
+    Examples:
+      routerctl models load small
+    """
     progress = ProgressLine()
 
     def show(event: Progress) -> None:
@@ -69,28 +80,44 @@ def load(backend: str, as_json: bool) -> None:
 
 
 @command.command()
-@click.argument("backend")
+@click.argument("backend", shell_complete=model_names)
 @click.option("--force", is_flag=True, help="Also where it is answering; those answers are cut off.")
 @json_option
 def unload(backend: str, force: bool, as_json: bool) -> None:
-    """Stop BACKEND's model process. The next request loads it again."""
+    """Stop BACKEND's model process. The next request loads it again.
+
+    \b
+    Examples:
+      routerctl models unload small
+      routerctl models unload small --force
+    """
     with daemon(as_json=as_json) as client:
         _print(client.models("unload", backend, force=force), as_json=as_json)
 
 
 @command.command()
-@click.argument("backend")
+@click.argument("backend", shell_complete=model_names)
 @json_option
 def pin(backend: str, as_json: bool) -> None:
-    """Load BACKEND's model and keep it, idle or not, until `unpin` or the daemon's end."""
+    """Load BACKEND's model and keep it, idle or not, until `unpin` or the daemon's end.
+
+    \b
+    Examples:
+      routerctl models pin small
+    """
     _act("pin", backend, as_json=as_json)
 
 
 @command.command()
-@click.argument("backend")
+@click.argument("backend", shell_complete=model_names)
 @json_option
 def unpin(backend: str, as_json: bool) -> None:
-    """Let BACKEND's model be unloaded again."""
+    """Let BACKEND's model be unloaded again.
+
+    \b
+    Examples:
+      routerctl models unpin small
+    """
     _act("unpin", backend, as_json=as_json)
 
 

@@ -14,6 +14,11 @@ def command(as_json: bool) -> None:
 
     The daemon does so by itself when the file is saved; this waits for it and shows the result.
     A file with mistakes changes nothing: they are listed, and the exit code is 2.
+
+    \b
+    Examples:
+      routerctl reload
+      routerctl reload --json | jq .plan.changes
     """
     with daemon(as_json=as_json) as client:
         result = client.reload()

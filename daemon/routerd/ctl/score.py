@@ -34,7 +34,7 @@ class Asked(Struct, frozen=True):
 @click.command()
 @click.argument("file", required=False, type=click.File("rb"))
 @click.option("--stdin", is_flag=True, help="Read the rows from standard input instead of FILE.")
-@click.option("--classifier", type=click.Choice(NAMES), required=True)
+@click.option("--classifier", type=click.Choice(NAMES), required=True, help="What scores.")
 @click.option("--model", type=click.Path(path_type=Path), help="A file of calibrate, in place of the state folder's.")
 def command(file: BinaryIO | None, stdin: bool, classifier: str, model: Path | None) -> None:
     """Score prompts: JSON lines {"id", "prompt"} in, {"id", "score"} out; higher needs the strong model more.

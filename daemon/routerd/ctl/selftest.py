@@ -13,7 +13,7 @@ from .common import EXIT_FAILED, EXIT_WRONG, json_option, print_json, seconds, t
 @json_option
 def command(only: str, as_json: bool) -> None:
     """Play every known fault against private daemons: what would your callers see? Needs no daemon, no model
-    and no network; takes half a minute.
+    and no network; takes a minute.
 
     \b
     Examples:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import time
+
 import click
 
 from routerd_client.protocol import StatusResult
@@ -36,12 +38,25 @@ def text(status: StatusResult) -> str:
         f"log      {status.log_file}",
         f"chats    {requests}",
     ]
+    if status.http or status.http_error:
+        lines.append(f"http     {status.http or status.http_error.removeprefix('http: ')}")
     if status.memory:
         lines.append(f"memory   {_memory(status.memory)}")
+    if status.ledger and status.ledger.mode != "file":
+        lines.append(f"ledger   in memory only: {status.ledger.reason}")
+    if status.ledger and status.ledger.dropped:
+        lines.append(f"ledger   {status.ledger.dropped} records lost")
+    if status.crashes:
+        lines.append(f"crashes  {_crashes(status.crashes)}")
     lines += [f"REFUSED  {e}  (generation {status.generation} stays in force)" for e in status.config_errors]
     lines += ["", table([_backend(status, b) for b in status.backends])]
     lines += ["", table([model_row(m) for m in status.models])]
     return "\n".join(lines)
+
+
+def _crashes(crashes: list[float]) -> str:
+    last = seconds(time.time() - crashes[-1])
+    return f"{len(crashes)} of the daemon in the hour before its start, the last {last} ago: routerctl logs"
 
 
 def _memory(memory: MemoryStatus) -> str:

@@ -35,6 +35,11 @@ def pull(reference: str) -> None:
     REFERENCE is what routes.yaml may call a model: org/name or org/name@revision on Hugging Face,
     a .gguf file, or demo. Prints the model's folder. After Ctrl-C, or a failure, the next pull goes on
     where this one ended.
+
+    \b
+    Examples:
+      routerctl models pull mlx-community/Qwen3-4B-Instruct-2507-4bit
+      routerctl models pull ~/models/tiny.gguf
     """
     progress = ProgressLine(plain=True)
     with _model_errors(progress):
@@ -45,7 +50,13 @@ def pull(reference: str) -> None:
 @click.command()
 @json_option
 def ls(as_json: bool) -> None:
-    """List the models on this machine: in the hub's cache and in routerd's own. Needs no daemon."""
+    """List the models on this machine: in the hub's cache and in routerd's own. Needs no daemon.
+
+    \b
+    Examples:
+      routerctl models ls
+      routerctl models ls --json | jq '[.models[].size_bytes] | add'
+    """
     found = stored(places().cache)
     if as_json:
         print_json({"models": [structs.asdict(model) | {"path": str(model.path)} for model in found]})
@@ -60,6 +71,11 @@ def rm(reference: str, yes: bool) -> None:
     """Delete REFERENCE from this machine, all its revisions, whole or half. Needs no daemon.
 
     Refuses while a running daemon has it loaded, and what lies outside the hub's cache and routerd's.
+
+    \b
+    Examples:
+      routerctl models rm mlx-community/Qwen3-4B-Instruct-2507-4bit
+      routerctl models rm demo --yes
     """
     with _model_errors(ProgressLine()):
         parsed, cache = ModelReference.parse(reference), places().cache

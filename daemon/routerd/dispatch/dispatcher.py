@@ -10,8 +10,9 @@ from typing import Protocol
 import anyio
 import structlog
 
+from routerd_client.chat import Usage
 from routerd_client.protocol import Done, Error, ErrorCode
-from routerd_client.records import BreakerState, Candidate, Decision, FailureKind
+from routerd_client.records import BreakerState, Candidate, FailureKind
 
 from ..backends.base import Backend, BackendError, End
 from ..health.failure import RULES
@@ -20,7 +21,9 @@ from ..quality.degenerate import Finding
 from ..routing.decide import Decided, UnknownModelError, decide
 from ..routing.features import Features, Moment
 from .generation import Generation
+from .hop import Asking, DeniedError, Hop
 from .persona import with_persona
+from .purse import Purse
 from .run import Answer, Call, Emit, Run, telling
 from .sessions import Sessions
 from .view import LiveView
@@ -38,8 +41,8 @@ class Observer(Protocol):
 
     def started(self, call: Call) -> None: ...
 
-    def ended(self, call: Call, decision: Decision | None, terminal: Done | Error | None) -> None:
-        """``decision`` is None where none was made; ``terminal`` is None where the chat was cancelled."""
+    def ended(self, call: Call, run: Run | None, terminal: Done | Error | None) -> None:
+        """``run`` is None where no decision was made; ``terminal`` is None where the chat was cancelled."""
 
     def breaker(self, backend: str, state: BreakerState, reason: str) -> None:
         """A backend's breaker opened or closed."""
@@ -48,8 +51,9 @@ class Observer(Protocol):
 class Dispatcher:
     """Answers chats."""
 
-    def __init__(self, tracker: Tracker, observer: Observer) -> None:
+    def __init__(self, tracker: Tracker, observer: Observer, purse: Purse) -> None:
         self.sessions = Sessions()
+        self.purse = purse
         self._tracker = tracker
         self._observer = observer
 
@@ -67,6 +71,7 @@ class Dispatcher:
                 generation.config.backends,
                 self._tracker,
                 self.sessions,
+                self.purse.costs(generation.tariffs, call.client),
                 now,
                 session=session,
                 tokens=tokens,
@@ -104,14 +109,14 @@ class Dispatcher:
         There is always exactly one, also where the deadline passes or the dispatcher itself is at
         fault; only cancelling it from outside leaves the terminal event to the one who cancels.
         """
-        decision: Decision | None = None
+        run: Run | None = None
         terminal: Done | Error | None = None
         self._observer.started(call)
         try:
             decided = await self._fitting(generation, call)
-            decision = decided.decision
             chat = with_persona(decided.chat, generation.personas.get(decided.terms.persona, ""))
-            terminal = await self._bounded(generation, Run(call, decided, chat, emit))
+            run = Run(call, decided, chat, emit)
+            terminal = await self._bounded(generation, run)
         except UnknownModelError as error:
             terminal = Error(id=call.id, code=ErrorCode.NOT_FOUND, message=str(error), hint=error.hint)
         except Exception as error:
@@ -124,7 +129,7 @@ class Dispatcher:
                 request_id=call.request_id,
             )
         finally:
-            self._observer.ended(call, decision, terminal)
+            self._observer.ended(call, run, terminal)
         return terminal
 
     async def _bounded(self, generation: Generation, run: Run) -> Done | Error:
@@ -196,15 +201,24 @@ class Dispatcher:
             run.passed_over.append(f"{backend.name}: {health.blocked(anyio.current_time())}")
             return None
         before = health.breaker.state(anyio.current_time())
+        hop: Hop | None = None
         try:
+            hop = await self.purse.open(self._asking(generation, run, backend))
             await run.start(backend, candidate)
             end = await self._answer(run, backend)
+            await self._settle(run, hop, end)
             if isinstance(end, BackendError):
                 return self._failed(run, backend, health, admitted, end)
             await run.reception.ended(end)
+        except DeniedError as denial:
+            health.released(admitted)
+            run.denied(backend.name, denial)
+            return None
         except BaseException:
             health.released(admitted)
-            run.end_attempt(backend.name, None, cancelled=True)
+            if hop:
+                run.cost = self.purse.close(hop, None, billed=run.reception.sent, told=run.reception.told)
+                run.end_attempt(backend.name, None, cancelled=True)
             raise
         finding = run.reception.finding
         if not run.minds(finding):
@@ -218,6 +232,26 @@ class Dispatcher:
         self._compare(backend, before, health, "")
         run.end_attempt(backend.name, None, finding=finding if minded else None)
         return Answer(backend, run.reception, end, finding)
+
+    def _asking(self, generation: Generation, run: Run, backend: Backend) -> Asking:
+        return Asking(
+            backend=backend.name,
+            tariff=generation.tariffs.of(backend.name, run.terms.model),
+            chat=run.asked,
+            request=run.call.request_id,
+            attempt=run.number,
+            route=run.decision.route,
+            client=run.call.client,
+        )
+
+    async def _settle(self, run: Run, hop: Hop, end: End | BackendError) -> None:
+        """Find out what the attempt under way cost."""
+        billed = True
+        if isinstance(end, BackendError):
+            billed = end.billed
+        elif end.usage != Usage():
+            run.usage = end.usage
+        run.cost = await self.purse.settle(hop, run.usage, billed=billed, told=run.reception.told)
 
     async def _answer(self, run: Run, backend: Backend) -> End | BackendError:
         """What the backend's answer came to; what it says goes to the run's reception meanwhile."""

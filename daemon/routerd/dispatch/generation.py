@@ -7,6 +7,7 @@ from msgspec import Struct
 from ..backends.base import Backend
 from ..config.schema import ConfigSpec, HealthSpec
 from ..routing.table import Table
+from ..spend.tariff import Tariffs
 
 
 class Generation(Struct, frozen=True):
@@ -17,6 +18,7 @@ class Generation(Struct, frozen=True):
     config: ConfigSpec
     table: Table
     backends: dict[str, Backend]
+    tariffs: Tariffs
     personas: dict[str, str] = {}
     """The texts of the files that the configuration names, by those names."""
 

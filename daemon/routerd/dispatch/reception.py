@@ -12,10 +12,11 @@ from msgspec.structs import replace
 from routerd_client.chat import ChatRequest, Message, TokenLogprob, ToolCall
 from routerd_client.protocol import Delta, Event, Progress, Retracted
 
-from ..backends.base import End, Piece, Waiting
+from ..backends.base import End, Limited, News, Piece, Sent, Waiting
 from ..quality.degenerate import Finding
 from ..quality.gate import Gate, examine
 from ..routing.terms import Terms
+from ..spend.quota import Told
 from .escalate import measured_by, watched
 
 Emit = Callable[[Event], Awaitable[None]]
@@ -43,6 +44,10 @@ class Reception:
         """Whether `release_in_time` is to run beside the answer."""
         self.finding: Finding | None = None
         """What is wrong with the answer."""
+        self.sent = False
+        """Whether the request may have left for an API."""
+        self.told: list[Told] = []
+        """What the API says of its limits."""
         self._emit = emit
         self._watch = watched(terms)
         self._ask = measured_by(chat, terms)
@@ -60,7 +65,7 @@ class Reception:
         self._reasoning: list[str] = []
         self._outgoing: deque[Piece] = deque()
         self._taken_back = False
-        self._one_sender = anyio.Lock()
+        self._one_sender = anyio.Lock(fast_acquire=True)  # else each piece would cost a turn of the loop
         self._holds = anyio.Event()
 
     @property
@@ -81,13 +86,10 @@ class Reception:
     def total_s(self) -> float:
         return perf_counter() - self._began
 
-    async def receive(self, event: Waiting | Piece) -> None:
+    async def receive(self, event: News) -> None:
         """Take what the backend sent."""
-        if isinstance(event, Waiting):
-            phase, fraction, position = event.phase, event.fraction, event.position
-            await self._emit(
-                Progress(id=self.id, attempt=self.attempt, phase=phase, fraction=fraction, position=position)
-            )
+        if not isinstance(event, Piece):
+            await self._hear(event)
             return
         if self._first is None:
             self._first = perf_counter()
@@ -105,10 +107,23 @@ class Reception:
         elif self._gate:
             self._gate.hold(event)  # the rest of an answer that is passed over, should nobody do better
 
+    async def _hear(self, event: Waiting | Sent | Limited) -> None:
+        """Take what is no part of the answer."""
+        match event:
+            case Sent():
+                self.sent = True
+            case Limited():
+                self.told = event.told
+            case Waiting(phase, fraction, position):
+                await self._emit(
+                    Progress(id=self.id, attempt=self.attempt, phase=phase, fraction=fraction, position=position)
+                )
+
     async def ended(self, end: End) -> None:
         """The answer is whole: look at all of it. `release` lets go what is still held."""
-        # A fault that nobody watches for is noted all the same.
-        self.finding = self.finding or self._examine(end) or self._examine(end, every=True)
+        if not self.finding and (noted := self._examine(end, every=True)):
+            # A fault that nobody watches for is noted all the same; most answers have none, and are looked at once.
+            self.finding = self._examine(end) or noted
 
     async def release(self) -> None:
         """Let everything go, whatever was found; all of it anew, where it was taken back."""

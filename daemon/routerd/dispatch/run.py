@@ -8,7 +8,7 @@ from time import perf_counter
 from msgspec import Struct
 from msgspec.structs import replace
 
-from routerd_client.chat import ChatRequest, FinishReason, Message
+from routerd_client.chat import ChatRequest, FinishReason, Message, Usage
 from routerd_client.protocol import Done, Error, ErrorCode, Event, Routed
 from routerd_client.records import Attempt, Candidate, FailureKind, Outcome
 
@@ -61,6 +61,10 @@ class Run:
         """What the next attempt is asked: ``chat``, or to go on from what the caller holds."""
         self.began = 0
         """The attempt that began the answer that others go on with; 0 where there is none."""
+        self.usage: Usage | None = None
+        """What the attempt under way used, None where nobody knows."""
+        self.cost = 0
+        """What it cost, in micro-dollars."""
         self._hops = 0
         self._refused = False
         self._emit = emit
@@ -84,6 +88,7 @@ class Run:
     async def start(self, backend: Backend, candidate: Candidate) -> None:
         """An attempt on ``backend`` begins."""
         self.reception = self._receive(judged=backend.name in self.terms.judges)
+        self.usage, self.cost = None, 0
         await self._emit(
             Routed(
                 id=self.call.id,
@@ -112,6 +117,20 @@ class Run:
                 message=wrong.message if wrong else "",
                 ttft_s=self.reception.ttft_s,
                 total_s=self.reception.total_s,
+                usage=self.usage,
+                cost_microusd=self.cost,
+            )
+        )
+
+    def denied(self, backend: str, denial: BackendError) -> None:
+        """Record an attempt on ``backend`` that money or a quota forbade before it began."""
+        self.attempts.append(
+            Attempt(
+                number=self.number,
+                backend=backend,
+                outcome=Outcome.FAILED,
+                failure=denial.kind,
+                message=denial.message,
             )
         )
 
@@ -162,6 +181,7 @@ class Run:
         reception, end, backend = answer.reception, answer.end, answer.backend
         if reception is not self.reception:
             await self.retract("an earlier answer was no worse")
+            self.reception = reception
         await reception.release()
         finish = end.finish_reason
         if reception.tool_calls and finish is FinishReason.STOP:
@@ -180,6 +200,7 @@ class Run:
             usage=end.usage,
             message=None if self.chat.stream else reception.message(end.refusal),
             logprobs=[] if self.chat.stream else reception.logprobs,
+            cost_microusd=sum(attempt.cost_microusd for attempt in self.attempts),
             ttft_s=None if reception.first_s is None else reception.first_s - self._arrived,
             tokens_per_second=decoded / end.decode_s if end.decode_s and decoded > 0 else None,
             attempts=self.attempts,
@@ -209,8 +230,8 @@ class Run:
         """Nobody could answer: every candidate and why not."""
         reasons = [f"{a.backend}: {a.message}" for a in self.attempts] + self.passed_over
         reasons += [f"{s.backend}: {s.reason}" for s in self.decision.skipped]
-        skips = {skipped.failure for skipped in self.decision.skipped}
-        only = skips.pop() if len(skips) == 1 and not self.attempts else None
+        kinds = {skipped.failure for skipped in self.decision.skipped} | {a.failure for a in self.attempts}
+        only = kinds.pop() if len(kinds) == 1 else None
         code = RULES[last.kind].code if last else RULES[only].code if only else ErrorCode.UNAVAILABLE
         message = f"no backend of {self.decision.endpoint} could answer: " + "; ".join(reasons)
         hint = last.hint if last and last.hint else _HINTS.get(code, "routerctl status shows every backend's state")
@@ -224,7 +245,10 @@ def telling(last: BackendError | None, failure: BackendError) -> BackendError:
     return failure
 
 
-_HINTS = {ErrorCode.CONTEXT_OVERFLOW: "shorten the prompt, or add a model with a larger context"}
+_HINTS = {
+    ErrorCode.CONTEXT_OVERFLOW: "shorten the prompt, or add a model with a larger context",
+    ErrorCode.BUDGET: "routerctl budget shows what is spent, and of what",
+}
 _RETRYABLE = {
     ErrorCode.UNAVAILABLE,
     ErrorCode.INTERRUPTED,

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from ..backends.base import Backend
 from ..config.schema import BackendSpec
 from ..health.tracker import Tracker
-from ..routing.view import Limits
+from ..routing.view import Denial, Limits
+from .purse import Costs
 from .sessions import Sessions
 
 
@@ -20,6 +21,7 @@ class LiveView:
         specs: Mapping[str, BackendSpec],
         tracker: Tracker,
         sessions: Sessions,
+        costs: Costs,
         now: float,
         *,
         session: str = "",
@@ -29,6 +31,7 @@ class LiveView:
         self._specs = specs
         self._tracker = tracker
         self._sessions = sessions
+        self._costs = costs
         self._now = now
         self._session = session
         self._tokens = tokens or {}
@@ -42,6 +45,9 @@ class LiveView:
             return ""
         again = f"; tried again in {refusal.retry_after_s:.0f} s" if refusal.retry_after_s else ""
         return f"{refusal.message}{again}"
+
+    def denied(self, backend: str) -> Denial | None:
+        return self._costs.denial(backend)
 
     def note(self, backend: str) -> str:
         return self._backends[backend].note()
@@ -58,18 +64,17 @@ class LiveView:
     def tokens(self, backend: str) -> int | None:
         return self._tokens.get(backend)
 
-    def pressure(self, _backend: str) -> float | None:
-        return None  # quotas are not kept yet
+    def pressure(self, backend: str) -> float | None:
+        return self._costs.pressure(backend)
 
     def quality(self, backend: str) -> float | None:
         given = self._specs[backend].quality
         if given is not None:
             return given
-        return self._tracker.health(self._backends[backend].identity).figures(self._now).success_rate
+        return self._tracker.outcomes.quality((backend, self._backends[backend].model), self._now)
 
     def outcomes(self, backend: str) -> tuple[float, float]:
-        figures = self._tracker.health(self._backends[backend].identity).figures(self._now)
-        return float(figures.requests - figures.failures), float(figures.failures)
+        return self._tracker.outcomes.counts((backend, self._backends[backend].model), self._now)
 
     def sticky(self, endpoint: str) -> str:
         return self._sessions.backend(self._session, endpoint, self._now)

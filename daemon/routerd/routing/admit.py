@@ -59,6 +59,8 @@ def admit(
             admission.skipped.append(Skipped(item.backend, why_not))
         elif overflow := _overflows(item.backend, limits, asking, admission.unsure):
             admission.skipped.append(Skipped(item.backend, overflow, FailureKind.CONTEXT_OVERFLOW))
+        elif denied := asking.view.denied(item.backend):
+            admission.skipped.append(Skipped(item.backend, denied.reason, denied.failure))
         elif blocked := asking.view.blocked(item.backend):
             admission.skipped.append(Skipped(item.backend, blocked))
         else:

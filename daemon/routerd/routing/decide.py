@@ -86,6 +86,7 @@ def decide(
         skipped=admission.skipped,
         overrides=overrides.said,
         scores={name: score.value for name, score in asking.scores.items()},
+        variant=asking.variant,
         generation=generation,
     )
     if trace:

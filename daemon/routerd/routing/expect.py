@@ -10,7 +10,7 @@ from ..config.schema import TestSpec
 from .decide import UnknownModelError, decide
 from .features import Features
 from .table import Table
-from .view import Limits
+from .view import Denial, Limits
 
 
 class AllWell:
@@ -18,6 +18,9 @@ class AllWell:
 
     def blocked(self, _backend: str) -> str:
         return ""
+
+    def denied(self, _backend: str) -> Denial | None:
+        return None
 
     def note(self, _backend: str) -> str:
         return ""

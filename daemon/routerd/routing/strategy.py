@@ -8,7 +8,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from ..config.strategy import Share, StrategySpec, Target
+from ..config.strategy import AbSpec, Share, StrategySpec, Target
 from .view import Asking
 
 
@@ -156,8 +156,17 @@ class ByComplexity(Struct, frozen=True):
     abstain: Strategy | None
     classifier: str
     upward: bool = True
+    ab: AbSpec | None = None
 
     def order(self, asking: Asking) -> Iterator[Item]:
+        if self.ab:
+            asking.variant = "b" if asking.chance.random() < self.ab.share else "a"
+            limit = self.ab.below[asking.variant == "b"]
+            drawn = ByComplexity(
+                ((limit, self.bands[0][1]), *self.bands[1:]), self.abstain, self.classifier, self.upward
+            )
+            yield from _said(drawn.order(asking), f"variant {asking.variant}")
+            return
         score = asking.score(self.classifier)
         if asking.features.ask.housekeeping:
             at, said = 0, "housekeeping of the client's"
@@ -234,7 +243,7 @@ def compile_strategy(spec: StrategySpec, resolve: Callable[[Target], Strategy], 
     elif spec.by_complexity:
         bands = tuple((band.below, resolve(band.use)) for band in spec.by_complexity)
         abstain = resolve(spec.abstain) if spec.abstain is not None else None
-        strategy = ByComplexity(bands, abstain, spec.classifier, spec.upward)
+        strategy = ByComplexity(bands, abstain, spec.classifier, spec.upward, spec.ab)
     elif spec.cascade:
         strategy = Cascade(several(spec.cascade), spec.judge)
     elif spec.adaptive:

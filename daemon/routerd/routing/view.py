@@ -9,6 +9,8 @@ from typing import Literal, Protocol
 
 from msgspec import Struct
 
+from routerd_client.records import FailureKind
+
 from .classify.score import Score
 from .features import Features
 
@@ -25,11 +27,22 @@ class Limits(Struct, frozen=True):
     prefill: bool = False
 
 
+class Denial(Struct, frozen=True):
+    """Why money or a quota keeps a backend from answering."""
+
+    reason: str
+    failure: FailureKind
+
+
 class View(Protocol):
     """The backends at one moment. Filled by dispatch from their owners."""
 
     def blocked(self, backend: str) -> str:
         """Why the backend may not answer now; ``""`` where it may."""
+        ...
+
+    def denied(self, backend: str) -> Denial | None:
+        """Why what it costs may not be spent; None where it may."""
         ...
 
     def note(self, backend: str) -> str:
@@ -88,6 +101,8 @@ class Asking:
         self.policy = policy
         self.scores: dict[str, Score] = {}
         """Those that a strategy asked for, by classifier."""
+        self.variant = ""
+        """Which of two limits a strategy drew (``a`` or ``b``)."""
         self._scorers = scorers
         self._seed = seed
 

@@ -12,7 +12,7 @@ from routerd_client.records import BackendStatus
 from ..dispatch.dispatcher import RETRY_JITTER_S
 from .fake_api import Asked
 from .fault import Expect, Fault
-from .front import Heard
+from .heard import Heard
 
 SLACK_S = 10.0
 """A rest may have gone on for this long when it is looked at."""

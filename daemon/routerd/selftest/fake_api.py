@@ -24,9 +24,10 @@ import anyio
 import msgspec
 from aiohttp import web
 
-from .fake_formats import SPEAKERS, Knobs
+from .fake_formats import SPEAKERS, Knobs, embedded
 
 FORMATS = {"/v1/chat/completions": "openai", "/v1/messages": "anthropic", "/v1/responses": "responses"}
+EMBEDDINGS = "/v1/embeddings"
 FOREVER = 3600.0
 
 
@@ -75,7 +76,7 @@ async def fake_api(
         return await _handle(api, request)
 
     app = web.Application(client_max_size=2**28)
-    for path in FORMATS:
+    for path in (*FORMATS, EMBEDDINGS):
         app.router.add_post(path, handle)
     runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1, access_log=None)
     await runner.setup()
@@ -126,7 +127,7 @@ class _Answer:
         self.knobs = knobs
         self.request = request
         self.headers = headers
-        self._speak = SPEAKERS[FORMATS[request.path]]
+        self._speak = SPEAKERS[FORMATS.get(request.path, "openai")]
         self.stream = web.StreamResponse(headers={"Content-Type": knobs.content_type, **knobs.headers})
 
     async def give(self, *, again: bool) -> web.StreamResponse:
@@ -141,6 +142,8 @@ class _Answer:
             body = knobs.body if knobs.body is not None else json.dumps({"error": knobs.error})
             headers = {"Content-Type": "application/json", **knobs.headers}
             return web.Response(status=knobs.status, text=body, headers=headers)
+        if self.request.path == EMBEDDINGS:
+            return web.json_response(embedded(json.loads(await self.request.read())))
         if knobs.whole:
             return web.json_response(speak.whole(knobs))
         await self.stream.prepare(self.request)

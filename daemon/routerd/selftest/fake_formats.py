@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from array import array
+from base64 import b64encode
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
@@ -265,3 +267,15 @@ def _data(value: object) -> str:
 
 def _halves(text: str) -> tuple[str, str]:
     return text[: len(text) // 2], text[len(text) // 2 :]
+
+
+def embedded(body: dict[str, Any]) -> dict[str, Any]:
+    """An answer of embeddings: each text's vector is its length, and 1."""
+    texts = [body["input"]] if isinstance(body["input"], str) else body["input"]
+    vectors = [array("f", [len(text), 1.0]) for text in texts]
+    if body.get("encoding_format") == "base64":
+        found: list[Any] = [b64encode(vector.tobytes()).decode() for vector in vectors]
+    else:
+        found = [vector.tolist() for vector in vectors]
+    data = [{"object": "embedding", "index": index, "embedding": each} for index, each in enumerate(found)]
+    return {"object": "list", "data": data, "model": body["model"], "usage": {"prompt_tokens": 5, "total_tokens": 5}}

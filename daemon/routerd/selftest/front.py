@@ -10,71 +10,25 @@ from typing import Any
 import anyio
 from msgspec import Struct
 
-from routerd_client import AsyncClient, InterruptedAnswerError, RequestFailedError
-from routerd_client.protocol import Delta, Done, Event, Retracted
-from routerd_client.records import Attempt, Outcome
+from routerd_client import AsyncClient, RequestFailedError
 
-from .fault import Mode
-
-
-class Heard(Struct, kw_only=True):
-    """What one request brought its caller. ``seconds`` is how long it took."""
-
-    events: list[Event] = []
-    failed: RequestFailedError | None = None
-    seconds: float = 0.0
-
-    @property
-    def done(self) -> Done | None:
-        return next((event for event in self.events if isinstance(event, Done)), None)
-
-    @property
-    def ends(self) -> int:
-        """How many terminal events there were."""
-        return sum(isinstance(event, Done) for event in self.events) + (self.failed is not None)
-
-    @property
-    def text(self) -> str:
-        """What the caller holds at the end."""
-        if isinstance(self.failed, InterruptedAnswerError):
-            return self.failed.partial
-        kept: list[str] = []
-        for event in self.events:
-            match event:
-                case Delta():
-                    kept.append(event.text)
-                case Retracted():
-                    kept.clear()
-                case Done():
-                    kept.append(event.text)
-        return "".join(kept)
-
-    @property
-    def tries(self) -> str:
-        """Its attempts in order, as `Expect` writes them."""
-        attempts = self.done.attempts if self.done else self.failed.attempts if self.failed else []
-        return ", ".join(a.backend if a.outcome is Outcome.OK else f"{a.backend}: {_how(a)}" for a in attempts)
-
-    @property
-    def story(self) -> str:
-        """All of it in a line."""
-        tried = f"{self.tries}; " if self.tries else ""
-        if self.done:
-            marked = f", marked {self.done.flaw.value}" if self.done.flaw else ""
-            return f"{tried}the whole answer of {self.done.backend}{marked}"
-        if self.failed is None:
-            return f"{tried}no end"
-        held = f" after {len(self.text)} characters" if self.text else ""
-        later = f", again in {self.failed.retry_after:.0f} s" if self.failed.retry_after else ""
-        return f"{tried}error {self.failed.code.value}{held}{later}"
-
-
-def _how(attempt: Attempt) -> str:
-    return attempt.failure.value if attempt.failure else attempt.outcome.value
-
+from .fault import MODES, RESTARTING, Fault, Mode
+from .heard import Heard
+from .http_front import over_http
 
 Ask = Callable[[Path, str, Mode, dict[str, Any]], Awaitable[Heard]]
 """Ask the daemon of a socket a prompt, in a mode, with a chat's options."""
+
+
+class Front(Struct, frozen=True):
+    """``modes`` are those that its protocol has."""
+
+    ask: Ask
+    modes: tuple[Mode, ...]
+
+    def rows(self, fault: Fault) -> list[Mode]:
+        """The modes in which ``fault`` is played here."""
+        return [mode for mode in fault.rows if mode in self.modes]
 
 
 async def over_the_socket(socket: Path, prompt: str, mode: Mode, options: dict[str, Any]) -> Heard:
@@ -94,4 +48,4 @@ async def over_the_socket(socket: Path, prompt: str, mode: Mode, options: dict[s
     return heard
 
 
-FRONTS: dict[str, Ask] = {"socket": over_the_socket}
+FRONTS: dict[str, Front] = {"socket": Front(over_the_socket, RESTARTING), "http": Front(over_http, MODES)}

@@ -11,7 +11,7 @@ from routerd_client.records import BreakerState
 from .check import CLOCKS_S
 from .fake_formats import Knobs
 from .fault import SECOND, Api, Fault, Mode, Script, api
-from .front import Heard
+from .heard import Heard
 from .stage import Stage, must
 
 PAUSE_S = 0.02

@@ -24,7 +24,8 @@ from ..models.reference import ModelReference
 from ..supervisor.errors import ProcessFailedError
 from .fake_api import FakeApi, fake_api
 from .fault import COOLDOWN, Api, Fault, Mode, Worker, WrongError
-from .front import Ask, Heard
+from .front import Ask
+from .heard import Heard
 from .workers import fake_command, fake_counter, fake_size
 
 T = TypeVar("T")
@@ -136,7 +137,8 @@ def _backend(name: str, backend: Api | Worker, apis: Mapping[str, FakeApi]) -> d
         return {"mlx": {"model": backend.named(name), **backend.settings}}
     port = apis[name].base_url.rsplit(":", 1)[1].partition("/")[0]
     url = backend.base_url.format(port=port, refused=refused_port()) or apis[name].base_url
-    return {backend.kind: {"model": backend.named(name), "base_url": url, **backend.settings}}
+    api = {"model": backend.named(name), "base_url": url, **backend.settings}
+    return {backend.kind: api, "billing": "local"}  # so that none is passed over for want of a price
 
 
 def _preparing(folder: Path) -> Callable[[str, Callable[[str, float | None], None]], Awaitable[Path]]:

@@ -59,7 +59,7 @@ def play(faults: Sequence[Fault] = FAULTS) -> Report:
 
 async def run(faults: Sequence[Fault] = FAULTS) -> Report:
     """Play ``faults``, several at a time; the last row says whether a task, a process or a file was left behind."""
-    places = [(fault, front, mode) for fault in faults for front in FRONTS for mode in fault.rows]
+    places = [(fault, front, mode) for fault in faults for front in FRONTS for mode in FRONTS[front].rows(fault)]
     rows: list[Row | None] = [None] * len(places)
     limiter, pids = anyio.CapacityLimiter(AT_ONCE), set[int]()
     await _warm_up()
@@ -86,7 +86,7 @@ def chosen(name: str) -> list[Fault]:
 async def _row(fault: Fault, front: str, mode: Mode, pids: set[int]) -> Row:
     began = anyio.current_time()
     try:
-        saw, ok = await _played(fault, FRONTS[front], mode, pids), True
+        saw, ok = await _played(fault, FRONTS[front].ask, mode, pids), True
     except Exception as error:  # whatever it is, the other rows go on
         wrong = _only(error)
         saw, ok = str(wrong) if isinstance(wrong, WrongError) else f"{type(wrong).__name__}: {wrong}", False

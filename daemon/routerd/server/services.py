@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from routerd_client.protocol import CheckResult, ReloadResult, RoutesResult, StatusResult
+from routerd_client.protocol import CheckResult, Feedback, ReloadResult, RoutesResult, StatusResult
 
 from ..dispatch.dispatcher import Dispatcher
 from ..dispatch.generation import Generation
+from ..store.ledger import Ledger
 from ..supervisor.supervisor import Supervisor
 from .notices import Hub
 
@@ -22,6 +23,8 @@ class Services(Protocol):
     @property
     def supervisor(self) -> Supervisor: ...
     @property
+    def ledger(self) -> Ledger: ...
+    @property
     def hub(self) -> Hub: ...
     @property
     def draining(self) -> bool:
@@ -35,6 +38,10 @@ class Services(Protocol):
 
     def routes(self) -> RoutesResult:
         """Its ``id`` is 0."""
+        ...
+
+    async def feedback(self, said: Feedback) -> None:
+        """Record it, and learn from it. Raises `LookupError` where there is no such chat, and `StoreError`."""
         ...
 
     async def reload(self) -> ReloadResult:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 import socket
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from itertools import count
 from signal import SIGKILL
 from subprocess import DEVNULL, PIPE
@@ -20,6 +22,7 @@ from routerd_client.framing import FrameBuffer, FrameTooLongError, pack
 from routerd_client.records import FailureKind
 
 from .. import wire
+from ..crashes import Crash
 from .death import End, explain
 from .errors import ProcessFailedError
 from .leftovers import kill_group
@@ -71,6 +74,8 @@ class Worker:
         self._condemned: ProcessFailedError | None = None
         self._death: ProcessFailedError | None = None
         self._forced = False
+        self._dismissed = False  # by us, and not for something it did
+        self._command = ""
         self.oom_killed = False
         """Whether the system has killed it for want of memory."""
         self.peak = 0
@@ -105,8 +110,9 @@ class Worker:
         """
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
+            arguments = command(theirs.fileno())
             process = await anyio.open_process(
-                command(theirs.fileno()),
+                arguments,
                 stdin=DEVNULL,
                 stdout=DEVNULL,
                 stderr=PIPE,
@@ -118,7 +124,9 @@ class Worker:
             raise
         finally:
             theirs.close()
-        return cls(process, await anyio.abc.UNIXSocketStream.from_socket(ours), name, size, oom_killed)
+        worker = cls(process, await anyio.abc.UNIXSocketStream.from_socket(ours), name, size, oom_killed)
+        worker._command = shlex.join(arguments)
+        return worker
 
     @property
     def in_flight(self) -> int:
@@ -135,6 +143,9 @@ class Worker:
                 with anyio.move_on_after(LAST_WORDS_S):
                     await self._process.wait()
                 tasks.cancel_scope.cancel()
+        except anyio.get_cancelled_exc_class():
+            self._dismissed = True
+            raise
         finally:
             self.kill()
             with anyio.CancelScope(shield=True):
@@ -196,6 +207,7 @@ class Worker:
 
     def send(self, message: wire.ToWorker) -> None:
         """Have one message sent, in order. One to a worker that is gone is dropped: its end is told by `gone`."""
+        self._dismissed = self._dismissed or isinstance(message, wire.Stop)
         self._outgoing.append(message)
         self._work.set()
 
@@ -218,6 +230,22 @@ class Worker:
         """Why it is gone, as its streams are told."""
         assert self._death, "it lives"
         return self._death
+
+    def crash(self) -> Crash | None:
+        """What to keep of its end; None where it was asked to end, or said itself that it cannot load the model."""
+        if self._dismissed or self.refused or self._death is None:
+            return None
+        return Crash(
+            at=datetime.now(UTC).isoformat(),
+            backend=self._name,
+            pid=self.pid,
+            kind=self._death.kind.value,
+            says=self._death.message,
+            planned=self._size.claim,
+            measured=self.peak,
+            command=self._command,
+            stderr=tuple(self._stderr),
+        )
 
     def _explain(self) -> ProcessFailedError:
         if self.refused:

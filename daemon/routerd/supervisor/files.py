@@ -1,4 +1,4 @@
-"""What the supervisor keeps on disk: which workers live, and what models turned out to need."""
+"""What the supervisor keeps on disk: which workers live, what models turned out to need, how workers died."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import anyio
 import structlog
 from anyio import to_thread
 
-from .learned import Learned, LearnedFile
+from ..crashes import Crash, keep
+from .learned import Learned, LearnedFile, Records
 from .leftovers import WorkerFile
 
 log = structlog.get_logger()
@@ -19,11 +20,13 @@ log = structlog.get_logger()
 class StateFiles:
     """The files of the state directory, read and written off the event loop, one change at a time.
 
-    Both are a second line of defence: where they cannot be written that is logged, and nothing else.
+    All are a second line of defence: where they cannot be written that is logged, and nothing else. What models
+    turned out to need is kept in ``records``, in a file where there are none.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, records: Records | None = None) -> None:
         self.learned = Learned()
+        self._records = records
         self._folder = folder
         self._workers = WorkerFile(folder / "workers.json")
         self._learned_file = LearnedFile(folder / "learned.json")
@@ -34,12 +37,29 @@ class StateFiles:
         for leftover in await to_thread.run_sync(self._workers.reap):
             log.warning("worker.reaped", backend=leftover.backend, pid=leftover.pid)
         self.learned = await to_thread.run_sync(self._learned_file.read)
+        if self._records:
+            await self._bring_over(self._records)
+            self.learned = Learned.decoded(await self._records.read())
 
     async def record(self, pid: int, name: str, alive: bool) -> None:
         await self._write(partial(self._workers.add, pid, name) if alive else partial(self._workers.remove, pid))
 
-    async def write_learned(self) -> None:
-        await self._write(partial(self._learned_file.write, self.learned.encode()))
+    async def write_learned(self, key: str) -> None:
+        """Keep the record under ``key``."""
+        if self._records:
+            with anyio.CancelScope(shield=True):
+                await self._records.write(self.learned.encoded(key))
+        else:
+            await self._write(partial(self._learned_file.write, self.learned.encode()))
+
+    async def _bring_over(self, records: Records) -> None:
+        """What the file holds is from before there was a ledger."""
+        found = self.learned.encoded()
+        if found and await records.write(found):
+            await self._write(self._learned_file.remove)
+
+    async def keep_crash(self, crash: Crash) -> None:
+        await self._write(partial(keep, self._folder, crash))
 
     async def _write(self, change: Callable[[], None]) -> None:
         try:

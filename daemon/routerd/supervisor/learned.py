@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 
 import msgspec
 from msgspec import Meta, Struct
@@ -84,9 +85,30 @@ class Learned:
         """All of it, for `LearnedFile.write`."""
         return msgspec.json.format(msgspec.json.encode(self._records), indent=1)
 
+    def encoded(self, *keys: str) -> dict[str, str]:
+        """These records, or all, for `Records.write`."""
+        return {key: msgspec.json.encode(self._records[key]).decode() for key in keys or self._records}
+
+    @classmethod
+    def decoded(cls, found: Mapping[str, str]) -> Learned:
+        """What `Records.read` gave; nothing of a damaged record."""
+        return cls({key: record for key, value in found.items() if (record := _measured(_json(value)))})
+
+
+class Records(Protocol):
+    """Where records are kept, each as JSON under its key."""
+
+    async def read(self) -> dict[str, str]:
+        """All of them, that of the latest measurement last."""
+        ...
+
+    async def write(self, records: Mapping[str, str]) -> bool:
+        """Add or replace these; whether they are durable now."""
+        ...
+
 
 class LearnedFile:
-    """``learned.json`` in the state directory. Both methods block on the disk."""
+    """``learned.json`` in the state directory. All methods block on the disk."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -105,6 +127,17 @@ class LearnedFile:
         scratch = self.path.with_suffix(".new")
         scratch.write_bytes(data)
         scratch.replace(self.path)
+
+    def remove(self) -> None:
+        """Raises ``OSError``."""
+        self.path.unlink(missing_ok=True)
+
+
+def _json(text: str) -> object:
+    try:
+        return msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        return None
 
 
 def _measured(value: object) -> Measured | None:

@@ -26,7 +26,7 @@ from .errors import ProcessFailedError
 from .files import StateFiles
 from .fleet import Fleet
 from .gauge import Gauge
-from .learned import after_oom
+from .learned import Records, after_oom
 from .machine import Machine, this_machine
 from .outlook import Outlooks
 from .process import ModelProcess
@@ -68,8 +68,9 @@ class Supervisor:
         sizing: Sizing | None = None,
         machine: Machine | None = None,
         measure_s: float = MEASURE_S,
+        records: Records | None = None,
     ) -> None:
-        self._files = StateFiles(state_dir)
+        self._files = StateFiles(state_dir, records)
         self._prepare = prepare
         self._find = find or _nowhere
         self._on_change = on_change
@@ -105,7 +106,7 @@ class Supervisor:
                 wanted=lambda process: bool(self._queue.waiting(process.name)),
                 changed=self._want_look,
                 moved=lambda process: self._on_change(process.status(anyio.current_time())),
-                ended=self._learn,
+                ended=self._ended,
             )
         )
         self._tasks.start_soon(self._watch)
@@ -386,6 +387,11 @@ class Supervisor:
             log.warning("model.gives_way", backend=name, reason="memory pressure", percent=pressure.level, frees=claim)
             process.stop()
 
+    def _ended(self, process: ModelProcess) -> None:
+        self._learn(process)
+        if process.worker and (crash := process.worker.crash()):
+            self._tasks.start_soon(self._files.keep_crash, crash)
+
     def _learn(self, process: ModelProcess) -> None:
         worker, size = process.worker, process.size
         if not (worker and size and size.footprint):
@@ -396,7 +402,7 @@ class Supervisor:
             log.warning("model.needs_more", backend=process.name, planned=size.claim, measured=worker.peak, next=peak)
         if peak:
             self._files.learned.record(size.key, size.footprint, peak=peak, load_s=process.load_s)
-            self._tasks.start_soon(self._files.write_learned)
+            self._tasks.start_soon(self._files.write_learned, size.key)
 
 
 async def _nowhere(_reference: str) -> None:

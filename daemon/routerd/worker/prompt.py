@@ -14,6 +14,7 @@ from routerd_client.records import FailureKind
 
 from .literal import pieces
 from .lm import Model
+from .plainer import plainer
 from .promptcache import common_prefix
 from .validate import RequestError, bad
 
@@ -130,12 +131,17 @@ def _encode(model: Model, text: str) -> list[int]:
 
 
 def _render(model: Model, chat: ChatRequest, tools: list[dict[str, Any]]) -> str:
-    arguments = template_arguments(chat)
-    messages = [_literal(model, template_message(m, keep_developer=model.knows_developer)) for m in chat.messages]
-    try:
-        return model.render(messages, tools=model.markers.cut(tools) or None, **model.markers.cut(arguments))
-    except Exception as exc:  # a template is a program, and may raise anything
-        raise bad(f"the model's chat template cannot take this request: {exc}") from exc
+    """Many templates take a system message in one place only, and some insist that users and assistants take turns:
+    where one refuses, it is given the conversation in plainer forms."""
+    arguments = model.markers.cut({**template_arguments(chat), "tools": tools or None})
+    refused: Exception | None = None
+    for form in plainer(chat.messages):
+        messages = [_literal(model, template_message(m, keep_developer=model.knows_developer)) for m in form]
+        try:
+            return model.render(messages, **arguments)
+        except Exception as exc:  # a template is a program, and may raise anything
+            refused = refused or exc
+    raise bad(f"the model's chat template cannot take this request: {refused}") from refused
 
 
 def _literal(model: Model, shaped: dict[str, Any]) -> dict[str, Any]:

@@ -26,6 +26,10 @@ TIERS = {
 }
 """The backends that may leave their model out, by name."""
 
+CLOUD = "cloud"
+BUDGETS = {"daily_usd": ("TIER_CLOUD_DAILY_BUDGET_USD", 5.0), "monthly_usd": ("TIER_CLOUD_MONTHLY_BUDGET_USD", 50.0)}
+"""Keys of ``budgets``, where each is named, and what it is where nobody names it."""
+
 
 def fill_tiers(draft: Draft, environ: Mapping[str, str]) -> None:
     """Give the backends named as in `TIERS` the model that the file leaves out: ``environ``'s, else the tier's own.
@@ -35,6 +39,23 @@ def fill_tiers(draft: Draft, environ: Mapping[str, str]) -> None:
     backends = draft.names("backends")
     for name in TIERS.keys() & backends.keys():
         _fill(draft, name, backends[name], environ)
+    if CLOUD in backends:
+        _limit(draft, backends[CLOUD], environ)
+
+
+def _limit(draft: Draft, block: Node, environ: Mapping[str, str]) -> None:
+    """Give the file the budgets that it leaves out; where the cloud has a model of its own, only ``environ``'s."""
+    own = not _leaves_out(block, [key for key, _ in block.items() if key in BACKEND_KINDS])
+    for key, (variable, usual) in BUDGETS.items():
+        named = environ.get(variable, "").strip()
+        if key in draft.names("budgets") or (own and not named):
+            continue
+        try:
+            amount = float(named) if named else usual
+        except ValueError:
+            draft.fail(block, f"{variable} is '{named}', which is no number of dollars", "such as 5.0")
+            continue
+        draft.put("budgets", key, make(amount, block), f"env {variable}" if named else "preset timmy")
 
 
 def _fill(draft: Draft, name: str, block: Node, environ: Mapping[str, str]) -> None:

@@ -14,8 +14,10 @@ from routerd_client import protocol
 from routerd_client.protocol import Event
 
 from ..services import Services
+from .budget import budget, record_spend, set_spent
 from .chat import chat
 from .check import check
+from .ledger import decisions, feedback, show, stats
 from .models import models
 from .reload import reload
 from .route import route
@@ -27,6 +29,7 @@ from .watch import watch
 Respond = Callable[[Event], Awaitable[None]]
 
 IMMEDIATE: dict[type, Callable[[Services, Any, str], Event]] = {
+    protocol.Budget: budget,
     protocol.Route: route,
     protocol.Routes: routes,
     protocol.Use: use,
@@ -34,9 +37,15 @@ IMMEDIATE: dict[type, Callable[[Services, Any, str], Event]] = {
 
 BACKGROUND: dict[type, Callable[[Services, Any, str, Respond], Awaitable[Event]]] = {
     protocol.Chat: chat,
+    protocol.RecordSpend: record_spend,
+    protocol.SetSpent: set_spent,
     protocol.Status: status,
     protocol.Reload: reload,
     protocol.Check: check,
     protocol.Models: models,
     protocol.Watch: watch,
+    protocol.Decisions: decisions,
+    protocol.Show: show,
+    protocol.Feedback: feedback,
+    protocol.Stats: stats,
 }

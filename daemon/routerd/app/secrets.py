@@ -1,0 +1,24 @@
+"""Looking up every secret of routes.yaml, to see whether it is there."""
+
+from __future__ import annotations
+
+from anyio import to_thread
+
+from ..agent.secrets import Unresolved, secrets
+from ..backends.base import BackendError
+from ..backends.secrets import Secrets
+from ..config.load import load_file
+from ..config.places import Places
+
+
+async def unresolved(places: Places) -> list[Unresolved]:
+    """Those that this process cannot have. Raises `ConfigFailedError`."""
+    loaded = await to_thread.run_sync(load_file, places.config)
+    shelf = Secrets(places.config.parent)
+    missing = []
+    for where, secret in secrets(loaded.config):
+        try:
+            await shelf.resolve(secret)
+        except BackendError as error:
+            missing.append(Unresolved(where, str(secret), str(error)))
+    return missing

@@ -1,0 +1,105 @@
+"""What the commands that set agents up share: this machine's daemon as a `Setup`, and what routes.yaml lacks for it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+from msgspec import Struct
+
+from routerd_client.paths import default_socket
+
+from ..config.front import parse_listen
+from ..config.load import load
+from ..config.places import Places, places
+from ..config.schema import ConfigSpec
+from ..gateway.token import FILE, Token
+from ..harness.roles import assign, context_of, names, too_short
+from ..harness.setup import Edit, Harness, Setup
+from ..harness.table import HARNESSES
+from ..models.errors import ModelError
+from ..models.reference import ModelReference, resolve
+from ..models.size import read_context
+from .common import parse_context
+
+LISTEN = "127.0.0.1:8765"
+
+role_option = click.option(
+    "--role",
+    "chosen",
+    multiple=True,
+    metavar="ROLE=NAME",
+    help="What to ask for in a role, an endpoint or a backend; repeatable.",
+)
+tcp_option = click.option("--tcp", is_flag=True, help="Over TCP, where the agent could use the daemon's Unix socket.")
+
+
+class Plan(Struct, frozen=True):
+    """How an agent is set up. ``routes`` is what routes.yaml has to get for it."""
+
+    harness: Harness
+    setup: Setup
+    routes: Edit
+    refused: dict[str, int]
+    """Names whose contexts, in tokens, are too short for the agent."""
+
+
+def plan(name: str, path: Path, text: str, chosen: Sequence[str], *, tcp: bool) -> Plan:
+    """The agent ``name`` with the routes.yaml ``text`` of ``path``. Makes the token where there is none.
+
+    Raises ConfigFailedError where the file has mistakes, and click's usage error for a role that is wrong.
+    """
+    harness, here = HARNESSES[name], places()
+    config = load(text, str(path), os.environ).config
+    try:
+        roles = assign(harness, config, parse_context(chosen))
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--role") from error
+    setup = _setup(config, roles, path, here, tcp=tcp or not harness.unix)
+    short = too_short(harness, roles, setup.contexts)
+    return Plan(
+        harness, setup, Edit(path=path, format="yaml", patch=_missing(harness, setup, config), by="name"), short
+    )
+
+
+def _setup(config: ConfigSpec, roles: dict[str, str], path: Path, here: Places, *, tcp: bool) -> Setup:
+    asked = tuple(dict.fromkeys((*roles.values(), *names(config))))
+    contexts = {name: context_of(config, name, lambda model: _context(model, path, here)) for name in asked}
+    socket = click.get_current_context().obj
+    return Setup(
+        url=_url(config.http.listen if config.http else LISTEN) if tcp else "",
+        socket=(Path(socket) if socket else default_socket()).absolute(),
+        token=Token(here.state)() if tcp else "",
+        token_file=here.state / FILE,
+        roles=roles,
+        names=names(config),
+        contexts={name: context for name, context in contexts.items() if context},
+        home=Path.home(),
+        environ=os.environ,
+    )
+
+
+def _url(listen: str) -> str:
+    host, port = parse_listen(listen)
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - the agent is on this machine
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _missing(harness: Harness, setup: Setup, config: ConfigSpec) -> dict[str, Any]:
+    """What routes.yaml has not; what it has stays as it is."""
+    patch = harness.routes(setup) if harness.routes else {}
+    if aliases := {name: use for name, use in patch.pop("aliases", {}).items() if name not in config.aliases}:
+        patch["aliases"] = aliases
+    return {**patch, **({"http": {"listen": LISTEN}} if setup.url and not config.http else {})}
+
+
+def _context(model: str, path: Path, here: Places) -> int | None:
+    """A local model's own context, where it is on this machine."""
+    try:
+        folder = resolve(ModelReference.parse(model, path.parent), here.cache)
+        return read_context(folder) if folder else None
+    except (ModelError, OSError, ValueError):
+        return None

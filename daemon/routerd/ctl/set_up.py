@@ -1,0 +1,84 @@
+"""``routerctl init --harness``: an agent's own files, and what routes.yaml lacks for it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from ..config.load import ConfigFailedError, load
+from ..harness.merge import CannotEditError, edited
+from ..harness.setup import Edit
+from .agents import Plan, plan
+from .common import EXIT_FAILED, EXIT_WRONG
+from .rewrite import read, rewrite
+
+
+def set_up(name: str, path: Path, first: str, chosen: Sequence[str], *, tcp: bool, write: bool) -> None:
+    """Print what the agent ``name`` is configured with, or ``write`` it. ``first`` is the text of routes.yaml, at
+    ``path``, where there is none yet. Ends the command where a file cannot be read or changed."""
+    try:
+        old = read(path)
+        made = plan(name, path, old or first, chosen, tcp=tcp)
+        _say_refused(name, made, write=write)
+        routes = edited(made.routes, old or first) if made.routes.patch else old or first
+        load(routes, str(path), os.environ)
+        edits = made.harness.edits(made.setup) if made.harness.edits else []
+        if write:
+            _write(made.setup.token, [*_texts(edits), (path, old, routes)])
+        else:
+            _show(made, edits, path, "" if old else routes)
+    except (CannotEditError, OSError, UnicodeDecodeError) as error:
+        click.echo(f"routerctl: {error}", err=True)
+        sys.exit(EXIT_FAILED)
+    except ConfigFailedError as error:
+        click.echo("\n".join(map(str, error.errors)), err=True)
+        sys.exit(EXIT_WRONG)
+    _say_next(made, name, write=write)
+
+
+def _texts(edits: list[Edit]) -> list[tuple[Path, str, str]]:
+    """Each file, its text, and what it is to be. All are made before the first is written."""
+    return [(edit.path, old, edited(edit, old)) for edit in edits for old in (read(edit.path),)]
+
+
+def _write(token: str, texts: list[tuple[Path, str, str]]) -> None:
+    for path, old, new in texts:
+        rewrite(path, old, new, private=bool(token) and token in new)
+
+
+def _show(made: Plan, edits: list[Edit], path: Path, routes: str) -> None:
+    """The files as they would be without what is in them already; of routes.yaml what it lacks, or all of it."""
+    for edit in edits:
+        click.echo(f"# {edit.path}\n{edited(edit, '')}")
+    if made.harness.environment and not edits:
+        variables = made.harness.environment(made.setup)
+        click.echo("# environment\n" + "\n".join(f"{key}={value}" for key, value in variables.items()) + "\n")
+    if routes or made.routes.patch:
+        click.echo(f"# {path}\n{routes or edited(made.routes, '')}")
+
+
+def _say_refused(name: str, made: Plan, *, write: bool) -> None:
+    least = made.harness.min_context
+    for asked, context in made.refused.items():
+        click.echo(
+            f"routerctl: {name} refuses models under {least} tokens of context, and '{asked}' has {context}: give"
+            " one of its backends more ('context', and 'kv_tokens' of a local one), or choose another with --role",
+            err=True,
+        )
+    if made.refused and write:
+        click.echo("routerctl: nothing was written", err=True)
+        sys.exit(EXIT_FAILED)
+
+
+def _say_next(made: Plan, name: str, *, write: bool) -> None:
+    roles = ", ".join(f"{role} {use}" for role, use in made.setup.roles.items())
+    click.echo(f"{made.harness.about}: {roles or 'any model'}", err=True)
+    if not write and (made.harness.edits or made.routes.patch):
+        click.echo(f"to put it there: routerctl init --harness {name} --write", err=True)
+    if not made.harness.edits:
+        click.echo(f'its environment: eval "$(routerctl env {name})"', err=True)
+    click.echo(f"then: {made.harness.next.format(**made.setup.roles)}", err=True)

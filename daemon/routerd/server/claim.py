@@ -1,0 +1,150 @@
+"""Taking the socket's path and the state folder, so that no two daemons share them, and keeping them."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+import stat
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from routerd_client.paths import max_socket_path
+
+
+class SocketTakenError(Exception):
+    """The socket, or the state folder, cannot be had; the text says why and what to do."""
+
+
+class Lock:
+    """An exclusive lock on ``file``, with our pid in it, held while this process lives or until `release`.
+
+    Raises `SocketTakenError` where another process has it: the text says ``what`` that one does, and names
+    ``option`` as the way round. All methods block on the disk.
+    """
+
+    def __init__(self, file: Path, what: str, option: str) -> None:
+        self.file = file
+        self._what = what
+        self._option = option
+        self._descriptor = self._take()
+
+    def __repr__(self) -> str:
+        return f"<Lock {self.file}>"
+
+    @property
+    def stands(self) -> bool:
+        """Whether the file that is locked is still the one at its path."""
+        return _same(self._descriptor, self.file)
+
+    def renew(self) -> bool:
+        """Take the lock anew where its file was deleted; returns whether it was.
+
+        Raises `SocketTakenError` where another daemon has been quicker, ``OSError`` where the disk does not
+        let us.
+        """
+        if self.stands:
+            return False
+        self.file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        fresh = self._take()
+        os.close(self._descriptor)
+        self._descriptor = fresh
+        return True
+
+    def release(self) -> None:
+        if self.stands:
+            self.file.unlink(missing_ok=True)
+        os.close(self._descriptor)
+
+    def _take(self) -> int:
+        while True:
+            lock = os.open(self.file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                owner = os.pread(lock, 20, 0).decode(errors="replace").strip() or "unknown"
+                os.close(lock)
+                raise SocketTakenError(
+                    f"a daemon (pid {owner}) {self._what}. Stop it first, or choose another with {self._option}"
+                ) from error
+            if _same(lock, self.file):
+                _sign(lock)
+                return lock
+            os.close(lock)  # it was removed by a daemon that stopped just now: lock its successor
+
+
+@contextmanager
+def claim(path: Path, given: Sequence[socket.socket] = ()) -> Iterator[Lock]:
+    """Make ``path`` this process's own until the ``with`` ends; then the socket file is removed.
+
+    A lock beside it tells a living daemon from a stale socket, which is removed. Sockets that were ``given``
+    to us listen there already, and stay. The folder is made with mode 0700, and must be ours and closed to
+    others. Raises `SocketTakenError`. Blocks on the disk.
+    """
+    length = len(os.fsencode(path))
+    if length > max_socket_path():
+        raise SocketTakenError(
+            f"the socket path is {length} bytes long, and this system allows {max_socket_path()}: {path}. "
+            "Choose a shorter one with --socket or ROUTERD_SOCKET"
+        )
+    for listening in given:
+        _check_name(listening.getsockname(), path)
+    _private_folder(path.parent)
+    lock = Lock(path.with_suffix(".lock"), f"already listens on {path}", "--socket")
+    try:
+        if not given:
+            path.unlink(missing_ok=True)
+        yield lock
+    finally:
+        if lock.stands and not given:
+            path.unlink(missing_ok=True)
+        lock.release()
+
+
+@contextmanager
+def hold(state: Path) -> Iterator[Lock]:
+    """Keep other daemons off the state folder until the ``with`` ends: each would reap the other's workers.
+
+    Raises `SocketTakenError`. Blocks on the disk.
+    """
+    lock = Lock(state / "daemon.lock", f"uses the state folder {state}", "--state-dir")
+    try:
+        yield lock
+    finally:
+        lock.release()
+
+
+def _check_name(given: str, path: Path) -> None:
+    if os.path.realpath(given) != os.path.realpath(path):
+        raise SocketTakenError(
+            f"the service manager listens on {given}, and the socket is to be {path}. "
+            "Run routerctl install again, with the same settings as routerd"
+        )
+
+
+def _same(descriptor: int, file: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), file.stat())
+    except OSError:
+        return False
+
+
+def _sign(lock: int) -> None:
+    try:
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+    except OSError:
+        pass  # a full disk: then nobody is told our pid
+
+
+def _private_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        info = folder.stat()
+    except OSError as error:
+        raise SocketTakenError(f"the socket's folder cannot be made: {error}") from error
+    if info.st_uid != os.getuid():
+        raise SocketTakenError(f"the socket's folder {folder} belongs to another user; choose another with --socket")
+    if stat.S_IMODE(info.st_mode) & 0o077:
+        raise SocketTakenError(f"other users can reach the socket's folder {folder}. Close it with: chmod 700 {folder}")
