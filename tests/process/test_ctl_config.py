@@ -133,7 +133,7 @@ def test_check_warns_of_a_secret_that_others_may_read(tmp_path: Path) -> None:
     assert "others have rights" not in again
     assert "a secret stands in the file" in again
     assert "sk-secret" not in done.stderr + again
-    path.write_text("backends: {a: {openai: {model: m, api_key: {env: KEY}}}}\ndefault: a\n")
+    path.write_text("backends: {a: {openai: {model: gpt-4o, api_key: {env: KEY}}}}\ndefault: a\n")
     path.chmod(0o644)
     assert ctl("check", str(path)).stderr == ""
 

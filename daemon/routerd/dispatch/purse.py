@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 import anyio
 import structlog
-from msgspec.structs import replace
+from msgspec.structs import astuple, replace
 
 from routerd_client.chat import Usage
 from routerd_client.records import FailureKind
@@ -22,7 +22,7 @@ from ..spend.accounts import EVERY, Accounts, Entry
 from ..spend.budget import TOTAL, Calendar, Denied, limits, scopes
 from ..spend.price import FREE, Prices
 from ..spend.quota import Quotas, Told, Use
-from ..spend.tariff import Tariffs
+from ..spend.tariff import MOST_TOKENS, Tariffs
 from ..store import money
 from ..store.money import Spend
 from ..store.writer import Store, StoreError
@@ -46,6 +46,7 @@ class Purse:
         self._clock = clock
         self._prices = Prices("", ())
         self._unloaded: set[str] = set()
+        self._loading = anyio.Lock()
         self._freed = anyio.Event()
 
     def __repr__(self) -> str:
@@ -108,9 +109,9 @@ class Purse:
 
         Waits where only what other requests have reserved is in its way. Raises `DeniedError`.
         """
-        if self._unloaded:
-            await self._load_quotas()
         tariff, backend = asking.tariff, asking.backend
+        if backend in self._unloaded:
+            await self._know_quotas()
         held = Use()
         if self.quotas.meters(backend):
             held = tariff.expected(asking.chat, asking.prompt_bytes)
@@ -138,6 +139,8 @@ class Purse:
         """The same without waiting: durable soon."""
         if hop.cost is not None:
             return hop.cost
+        if usage and not _believable(usage):
+            usage = None
         if self.quotas.meters(hop.asking.backend):
             self._use(hop, usage, billed=billed, told=told)
         hop.cost = self._cost(hop, usage, billed=billed)
@@ -148,7 +151,7 @@ class Purse:
                 )
             self.accounts.settle(hop.row.reservation, hop.cost)
             row = replace(hop.row, settled=hop.cost, state="settled" if hop.cost else "released")
-            self._store.enqueue(partial(money.write, row=row))
+            self._store.enqueue(partial(money.write, row=row), must=True)
             self._free()
         return hop.cost
 
@@ -156,8 +159,9 @@ class Purse:
         """Book what was spent without routerd, today."""
         now = self._now()
         row = Spend(_new_id(), now, cost, cost, "settled", backend=backend, model=model, client=client)
-        await self._store.commit(partial(money.write, row=row))
-        self.accounts.record(scopes(backend, "", client), cost, now)
+        with anyio.CancelScope(shield=True):  # once it is in the ledger it counts here too, whoever leaves
+            await self._store.commit(partial(money.write, row=row))
+            self.accounts.record(scopes(backend, "", client), cost, now)
 
     async def set_spent(self, day: int, month: int) -> None:
         """Say what today and this month have cost so far. Opens what is locked, and takes the clock for right.
@@ -172,13 +176,13 @@ class Purse:
             raise ValueError("a month's spending is at least that of its days, and on its first day the same")
         scope = EVERY if self.accounts.locked else TOTAL
         self.accounts.restart(now)
-        self._store.enqueue(partial(money.history_found, now=now))
+        self._store.enqueue(partial(money.history_found, now=now), must=True)
         today = day - self.accounts.spent(TOTAL, period.day)
         rest = month - self.accounts.spent(TOTAL, period.month) - today
         for moment, amount in ((now, today), (first.timestamp(), rest)):
             self.accounts.load([Entry(moment, (scope,), amount)])
             row = Spend(_new_id(), moment, 0, amount, "settled", backend=scope, model=_CORRECTION)
-            self._store.enqueue(partial(money.write, row=row))
+            self._store.enqueue(partial(money.write, row=row), must=True)
         await self._written()
         self._free()
 
@@ -210,7 +214,7 @@ class Purse:
             await self._store.commit(partial(money.write, row=row))
         except BaseException as error:
             self.accounts.release(id_)
-            self._store.enqueue(partial(money.write, row=replace(row, settled=0, state="released")))
+            self._store.enqueue(partial(money.write, row=replace(row, settled=0, state="released")), must=True)
             self._free()
             if isinstance(error, StoreError):
                 raise _denied(f"budget_locked: {error}") from error
@@ -240,13 +244,21 @@ class Purse:
         self.accounts.load(Entry(row.time, _scopes(row), row.amount) for row in rows)
         self.accounts.locked = f"nobody knows what was spent before: {lost}" if lost else ""
 
+    async def _know_quotas(self) -> None:
+        """Have new quotas know what was used before; where that cannot be read, they count from here until it can."""
+        try:
+            await self._load_quotas()
+        except StoreError as error:
+            log.warning("quota.unread", error=str(error))
+
     async def _load_quotas(self) -> None:
-        backends, self._unloaded = sorted(self._unloaded), set()
-        if not backends:
-            return
-        rows = await self._store.read(partial(money.quota_used, backends=backends, moment=self._now() - HISTORY_S))
-        for backend in backends:
-            self.quotas.load(backend, [(moment, Use(*used)) for name, moment, *used in rows if name == backend])
+        async with self._loading:
+            if not (backends := sorted(self._unloaded)):
+                return
+            rows = await self._store.read(partial(money.quota_used, backends=backends, moment=self._now() - HISTORY_S))
+            for backend in backends:
+                self.quotas.load(backend, [(moment, Use(*used)) for name, moment, *used in rows if name == backend])
+            self._unloaded.difference_update(backends)
 
     async def _written(self) -> None:
         """All that was enqueued so far is durable."""
@@ -285,6 +297,11 @@ def _scopes(row: Spend) -> tuple[str, ...]:
     if row.backend in (EVERY, TOTAL) and row.model == _CORRECTION:
         return (row.backend,)
     return scopes(row.backend, row.route, row.client)
+
+
+def _believable(usage: Usage) -> bool:
+    """Whether a server can mean it: what it used is neither less than nothing nor beyond every model."""
+    return all(0 <= tokens <= MOST_TOKENS for tokens in astuple(usage))
 
 
 def _nothing(_connection: object) -> None:

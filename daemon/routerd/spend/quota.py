@@ -95,6 +95,15 @@ class Meter:
             self._buckets.append((moment, moment, amount))
         self._used += amount
 
+    def load(self, uses: Iterable[tuple[float, int]]) -> None:
+        """What was used when, oldest first, in the place of what it knows."""
+        self._begin = self._end = 0.0
+        self._used = 0
+        self._buckets.clear()
+        for moment, amount in uses:
+            self.add(amount, moment)
+        self.loaded = True
+
     def left(self, now: float) -> int:
         return max(0, self.amount - self.used(now) - self.held)
 
@@ -160,13 +169,11 @@ class Quotas:
         return new
 
     def load(self, backend: str, uses: Iterable[tuple[float, Use]]) -> None:
-        """What was used of ``backend`` before, oldest first: for meters that know of nothing yet."""
-        fresh = [meter for meter in self._meters.get(backend, ()) if not meter.loaded]
-        for moment, use in uses:
-            for meter in fresh:
-                meter.add(use.of(meter.unit), moment)
-        for meter in fresh:
-            meter.loaded = True
+        """All that was used of ``backend`` so far, oldest first: for meters that do not know what was before them."""
+        known = list(uses)
+        for meter in self._meters.get(backend, ()):
+            if not meter.loaded:
+                meter.load((moment, use.of(meter.unit)) for moment, use in known)
 
     def all(self) -> list[tuple[str, list[Meter]]]:
         return list(self._meters.items())

@@ -17,6 +17,11 @@ from .price import FREE, OUTPUT_TOKENS, Price, Prices, Rates, microusd, most_pro
 from .quota import ANSWER_TOKENS, BYTES_A_TOKEN, Use
 
 
+MOST_TOKENS = 10**9
+"""No answer is longer, whatever a request allows."""
+_CAPS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
+
+
 class Tariff(Struct, frozen=True):
     """What one model of a backend costs. ``price`` is None where nobody knows.
 
@@ -44,18 +49,22 @@ class Tariff(Struct, frozen=True):
     def bound(self, chat: ChatRequest, prompt_bytes: int) -> int:
         """The most micro-dollars that ``chat`` can cost."""
         price = self.price or FREE
-        answer = self.answer if chat.max_tokens is None else chat.max_tokens
-        return price.bound(most_prompt_tokens(chat, prompt_bytes), answer * _choices(chat))
+        return price.bound(most_prompt_tokens(chat, prompt_bytes), self._longest(chat) * _choices(chat))
 
     def expected(self, chat: ChatRequest, prompt_bytes: int) -> Use:
         """What ``chat`` is taken to use of a quota before it is known."""
         prompt = prompt_bytes // BYTES_A_TOKEN
-        answer = ANSWER_TOKENS if chat.max_tokens is None else chat.max_tokens
+        answer = ANSWER_TOKENS if chat.max_tokens is None or chat.max_tokens < 0 else chat.max_tokens
         return Use(prompt + answer, 1, (self.price or FREE).bound(prompt, answer))
 
     def used(self, usage: Usage) -> Use:
         """What an answer used of a quota."""
         return Use(usage.total_tokens, 1, (self.price or FREE).cost(usage))
+
+    def _longest(self, chat: ChatRequest) -> int:
+        """Tokens of the longest answer that ``chat`` allows. Less than none is what some servers take for no cap."""
+        answer = self.answer if chat.max_tokens is None or chat.max_tokens < 0 else chat.max_tokens
+        return min(max([answer, *_caps(chat)]), MOST_TOKENS)
 
 
 class Tariffs(Struct, frozen=True):
@@ -116,6 +125,12 @@ def _address(spec: BackendSpec) -> str:
     makers = {"openai": "https://api.openai.com/v1", "anthropic": "https://api.anthropic.com/v1"}
     assert spec.http
     return spec.http.base_url or makers["anthropic" if spec.anthropic else "openai"]
+
+
+def _caps(chat: ChatRequest) -> list[int]:
+    """Those among the fields that a front did not know: a server may heed them before the one that it is sent."""
+    named = (extra.get(name) for extra in chat.extra.values() if isinstance(extra, dict) for name in _CAPS)
+    return [int(min(max(0, cap), MOST_TOKENS)) for cap in named if isinstance(cap, int | float)]
 
 
 def _choices(chat: ChatRequest) -> int:

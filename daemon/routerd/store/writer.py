@@ -49,6 +49,8 @@ class Store:
         self._dropped = 0
         self._told = 0
         """How many of them were logged."""
+        self._writing = False
+        """Whether a batch is taken that is not on the disk yet."""
         self._retry_at = 0.0
         self._thread = threading.Thread(target=self._run, name="ledger")
 
@@ -89,10 +91,13 @@ class Store:
         with anyio.CancelScope(shield=True):
             await to_thread.run_sync(self._thread.join)
 
-    def enqueue(self, work: Callable[[sqlite3.Connection], None]) -> None:
-        """Have ``work`` done within `BATCH_S`. Returns at once; what ``work`` raises is logged, and undone."""
+    def enqueue(self, work: Callable[[sqlite3.Connection], None], *, must: bool = False) -> None:
+        """Have ``work`` done within `BATCH_S`. Returns at once; what ``work`` raises is logged, and undone.
+
+        What ``must`` be done is not dropped, however much waits.
+        """
         with self._news:
-            if self._state != "open" or len(self._waiting) >= MOST_WAITING:
+            if self._state != "open" or (len(self._waiting) >= MOST_WAITING and not must):
                 self._dropped += 1
                 return
             self._waiting.append(_Asked(Job(work)))
@@ -114,8 +119,15 @@ class Store:
 
         Raises `StoreError` where the ledger cannot be read.
         """
-        if self._waiting:
+        if self._waiting or self._writing:
             await self.commit(_nothing)
+        try:
+            return await self._read(query)
+        except StoreError:
+            await self.commit(_nothing)  # where the file was removed, the writer finds out now, and makes it anew
+            return await self._read(query)
+
+    async def _read(self, query: Callable[[sqlite3.Connection], T]) -> T:
         if self.mode == "memory":
             found: T = await self._ask(Job(query, reads=True))
             return found
@@ -145,8 +157,7 @@ class Store:
             self._database.open()
             while (batch := self._next()) is not None:
                 self._try_the_file()
-                if batch:
-                    self._write(batch)
+                self._write(batch)
         except Exception:  # nobody is to wait for ever for a thread that is gone
             log.exception("ledger.broken", path=str(self.path))
         finally:
@@ -176,6 +187,7 @@ class Store:
                 if self._state == "closed" and not self._waiting:
                     return None
                 if self._state == "closed" or self._due <= now or retry <= now:
+                    self._writing = True  # before the batch is gone from what waits: a reader asks both
                     batch, self._waiting, self._due = self._waiting, [], math.inf
                     return batch
                 wake = min(self._due, retry)
@@ -184,12 +196,14 @@ class Store:
     def _write(self, batch: list[_Asked]) -> None:
         before = self._database.mode
         try:
-            self._database.run([asked.job for asked in batch])
+            if batch:
+                self._database.run([asked.job for asked in batch])
         except Exception as error:
             for asked in batch:
                 asked.job.error = StoreError(f"the ledger is broken: {error}")
         if self._database.mode != before:
             self._retry_at = time.monotonic() + self._retry_s
+        self._writing = False
         for asked in batch:
             asked.tell()
         dropped, self._told = self._dropped - self._told, self._dropped
