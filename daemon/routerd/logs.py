@@ -12,6 +12,7 @@ from datetime import datetime
 from logging.handlers import QueueHandler, QueueListener, RotatingFileHandler
 from pathlib import Path
 
+import msgspec
 import structlog
 from structlog.typing import EventDict, WrappedLogger
 
@@ -37,7 +38,7 @@ def logging_to(file: Path | None, *, level: str = "info", terminal: bool = True)
     handlers: list[logging.Handler] = []
     if file:
         to_file = _File(file)
-        to_file.setFormatter(_formatter(structlog.processors.JSONRenderer()))
+        to_file.setFormatter(_formatter(structlog.processors.JSONRenderer(serializer=_json)))
         handlers.append(to_file)
     if terminal:
         to_terminal = logging.StreamHandler(sys.stderr)
@@ -121,6 +122,10 @@ class _Handler(QueueHandler):
 def _formatter(renderer: structlog.typing.Processor) -> structlog.stdlib.ProcessorFormatter:
     remove = structlog.stdlib.ProcessorFormatter.remove_processors_meta
     return structlog.stdlib.ProcessorFormatter(processors=[remove, renderer])
+
+
+def _json(event: EventDict, **_: object) -> str:
+    return msgspec.json.encode(event, enc_hook=str).decode()
 
 
 def _readable(_logger: WrappedLogger, _name: str, event: EventDict) -> str:

@@ -87,7 +87,9 @@ class Run:
 
     async def start(self, backend: Backend, candidate: Candidate) -> None:
         """An attempt on ``backend`` begins."""
-        self.reception = self._receive(judged=backend.name in self.terms.judges)
+        judged = backend.name in self.terms.judges
+        if self.attempts or judged:  # the one it began with serves for the first attempt
+            self.reception = self._receive(judged=judged)
         self.usage, self.cost = None, 0
         await self._emit(
             Routed(
