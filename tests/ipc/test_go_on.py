@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 from routerd.selftest.fake_api import fake_api
 from routerd.selftest.fake_formats import Knobs
-from routerd_client import AsyncClient, Delta, Done
+from routerd_client import AsyncClient, Delta, Done, Event
 from tests.support.daemon import running_daemon
 
 
@@ -25,7 +26,7 @@ async def test_the_next_is_asked_with_what_the_caller_holds(tmp_path: Path) -> N
             "default": "both",
         }
         async with running_daemon(tmp_path, json.dumps(config)) as running:
-            events = [event async for event in stream(running.client())]
+            events = [event async for event in stream(running.client(), max_tokens=20)]
         text = "".join(event.text for event in events)
         done = events[-1]
 
@@ -37,9 +38,10 @@ async def test_the_next_is_asked_with_what_the_caller_holds(tmp_path: Path) -> N
             {"role": "user", "content": "Count."},
             {"role": "assistant", "content": "One, two,"},
         ]
+        assert second.asked[0].body["max_tokens"] == 18, "two pieces are out"
 
 
-async def stream(client: AsyncClient):
+async def stream(client: AsyncClient, **options: int) -> AsyncIterator[Event]:
     async with client:
-        async for event in client.stream("Count."):
+        async for event in client.stream("Count.", **options):
             yield event

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from msgspec.structs import replace
 
 from routerd.worker.answer import Answer
 from routerd.worker.lm import Model
@@ -52,6 +53,16 @@ def tell(
         if answer.finish_reason:
             break
     return told
+
+
+def test_an_answer_that_goes_on_keeps_its_first_space(able: Model) -> None:
+    prompt = Prompt(able.encode("It runs", special=False), "normal", 100, [])
+    texts = []
+    for continues in (False, True):
+        answer = Answer(able, replace(prompt, continues=continues), [])
+        texts.append("".join(answer.feed(token, None).text for token in able.encode(" a model now", special=False)))
+
+    assert texts == ["a model now", " a model now"]
 
 
 def test_plain_text_passes_unchanged(able: Model) -> None:

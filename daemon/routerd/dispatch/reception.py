@@ -73,6 +73,11 @@ class Reception:
         return "".join(self._text)
 
     @property
+    def pieces(self) -> int:
+        """How many pieces have come."""
+        return len(self._text) - 1
+
+    @property
     def first_s(self) -> float | None:
         """When its first piece came, on `time.perf_counter`'s clock."""
         return self._first

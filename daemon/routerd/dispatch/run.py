@@ -65,6 +65,7 @@ class Run:
         """What the attempt under way used, None where nobody knows."""
         self.cost = 0
         """What it cost, in micro-dollars."""
+        self._pieces = 0
         self._hops = 0
         self._refused = False
         self._emit = emit
@@ -167,7 +168,12 @@ class Run:
         messages, begun = self.chat.messages, self.reception.text.rstrip()
         if self.chat.continues:
             messages, begun = messages[:-1], messages[-1].text + begun
-        self.asked = replace(self.chat, messages=[*messages, Message("assistant", begun)], continues=True)
+        # How many tokens they were nobody has told; no piece has fewer than one.
+        self._pieces += self.reception.pieces
+        left = self.chat.max_tokens and max(1, self.chat.max_tokens - self._pieces)
+        self.asked = replace(
+            self.chat, messages=[*messages, Message("assistant", begun)], continues=True, max_tokens=left
+        )
 
     async def retract(self, reason: str) -> None:
         """Take back what was released of the attempt that has just ended."""

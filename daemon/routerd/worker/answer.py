@@ -17,6 +17,10 @@ from .stops import StopScanner
 from .validate import RequestError
 
 
+PRIMED = 4
+"""Tokens before the answer that its detokenizer is told of; one that has text would do."""
+
+
 class Output(Struct):
     """What some tokens brought. Any of it may be empty."""
 
@@ -36,6 +40,8 @@ class Answer:
         self._model = model
         self._tools = prompt.tools
         self._detokenizer = model.detokenizer()
+        if prompt.continues:
+            self._prime(prompt.ids[-PRIMED:])
         self._segmenter = model.segmenter(prompt.initial_state, tools=bool(prompt.tools))
         self._stops = StopScanner(stops)
         self._state = prompt.initial_state
@@ -55,6 +61,13 @@ class Answer:
             cached_tokens=self.cached_tokens,
             reasoning_tokens=self._reasoning,
         )
+
+    def _prime(self, before: list[int]) -> None:
+        """Tell the detokenizer what was there before: it would take the answer's first space for its own."""
+        for token in before:
+            self._detokenizer.add_token(token)
+        self._detokenizer.finalize()
+        self._detokenizer.last_segment  # noqa: B018 - what was read is not told again
 
     def feed(self, token: int, finish: str | None) -> Output:
         """Take the next token. ``finish`` is the generator's word on it: ``stop`` (it is an end token),

@@ -40,7 +40,8 @@ RESERVED_ARGS = {
 
 
 class Prompt(msgspec.Struct, frozen=True, dict=True):
-    """A request ready to be computed. ``max_tokens`` fits the context; ``tools`` are those offered.
+    """A request ready to be computed. ``max_tokens`` fits the context; ``tools`` are those offered; ``continues``: it
+    ends with the beginning of the answer.
 
     The first ``system`` tokens are the same in every conversation with these instructions and
     tools, the first ``lasting`` are repeated by this conversation's next turn.
@@ -50,6 +51,7 @@ class Prompt(msgspec.Struct, frozen=True, dict=True):
     initial_state: str
     max_tokens: int
     tools: list[dict[str, Any]]
+    continues: bool = False
     system: int = 0
     lasting: int = 0
 
@@ -79,6 +81,7 @@ def prepare(model: Model, chat: ChatRequest, max_tokens: int) -> Prompt:
         model.initial_state(ids),
         min(chat.max_tokens or max_tokens, room),
         tools,
+        continues=chat.continues,
         system=_system(model, chat, tools, ids),
         lasting=model.lasting(ids),
     )
