@@ -72,6 +72,21 @@ def test_the_program_is_read_back_from_the_unit(tmp_path: Path) -> None:
     assert manager.state().installed
 
 
+def test_without_a_systemd_to_ask_nothing_is_written_and_all_is_removed(tmp_path: Path) -> None:
+    manager, here = Systemd(tmp_path, systemctl=("false",)), setup(places(state=tmp_path / "s"), {})
+    with pytest.raises(AgentError, match="show-environment failed"):
+        manager.install(here)
+    assert list(tmp_path.iterdir()) == []
+    assert manager.uninstall() == []
+
+    write(manager.files(here))
+    wanted = tmp_path / "default.target.wants" / "routerd.service"
+    wanted.parent.mkdir()
+    wanted.symlink_to(tmp_path / "routerd.service")
+    assert manager.uninstall() == list(manager.files(here))
+    assert not any(path.name.startswith("routerd") for path in tmp_path.rglob("*"))
+
+
 def shim(folder: Path, target: Path) -> Path:
     folder.mkdir(parents=True)
     (folder / "routerd").symlink_to(target)

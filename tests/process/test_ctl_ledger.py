@@ -69,7 +69,10 @@ async def test_what_it_prints_of_the_ledger(tmp_path: Path) -> None:
         )
         assert "noted: 1" in await typed(running, "feedback", plan.request_id, "--ok")
         assert "noted: 0" in await typed(running, "feedback", plan.request_id, "--bad")
-        assert "--ok, --bad or --score" in await typed(running, "feedback", hello.request_id, exits=WRONG)
+        for said in ((), ("--ok", "--bad")):
+            assert "one of --ok, --bad and --score" in await typed(
+                running, "feedback", hello.request_id, *said, exits=WRONG
+            )
         assert "no request 'nobody'" in await typed(running, "feedback", "nobody", "--ok", exits=FAILED)
 
         story = await typed(running, "show", hello.request_id)

@@ -35,6 +35,15 @@ def test_a_relative_adapter_counts_from_the_file(tmp_path: Path, adapter: Path) 
     assert routes(tmp_path, f"adapter: {adapter}").adapter == str(adapter)
 
 
+def test_a_model_that_is_not_there_is_told_with_its_place(tmp_path: Path) -> None:
+    (tmp_path / "here").mkdir()
+    backends = "a: {mlx: {model: ./here}}, b: {mlx: {model: ./gone}}, c: {mlx: {model: org/name}}"
+    notes = load(f"backends: {{{backends}}}\ndefault: a\n", str(tmp_path / "routes.yaml")).warnings
+    assert [(note.line, note.message) for note in notes] == [
+        (1, f"backends.b.mlx.model: there is no {tmp_path}/gone (yet): its first request will fail")
+    ]
+
+
 @pytest.mark.parametrize(
     ("missing", "words"),
     [

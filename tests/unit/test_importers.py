@@ -164,6 +164,12 @@ def test_ollamas_models_are_converted_where_a_conversion_is_known() -> None:
     assert made["backends"]["nomic-embed-text"]["openai"]["base_url"] == "http://127.0.0.1:11434/v1"
 
 
+@pytest.mark.parametrize("text", ["model_list:\n  - model_name: a\n", "models:\n", "what is this?\n"])
+def test_what_is_no_list_of_ollamas_is_refused(text: str) -> None:
+    with pytest.raises(ConfigFailedError, match="nothing in it can be carried over"):
+        import_text("ollama", text, "theirs")
+
+
 def test_a_modelfiles_parameters_become_limits_and_a_route() -> None:
     made = of("ollama", "Modelfile")
     mlx = made["backends"]["llama3.2:3b"]["mlx"]

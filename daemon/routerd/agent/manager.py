@@ -110,7 +110,7 @@ def write(files: Mapping[Path, bytes]) -> bool:
 
 def remove(paths: Sequence[Path]) -> list[Path]:
     """Remove those that are there, and return them. Raises `AgentError`."""
-    found = [path for path in paths if path.exists()]
+    found = [path for path in paths if path.exists() or path.is_symlink()]
     try:
         for path in found:
             path.unlink(missing_ok=True)

@@ -95,6 +95,7 @@ class Systemd:
         ]
 
     def install(self, setup: Setup) -> None:
+        self._ask("show-environment")  # without a systemd to ask, nothing is written
         make_ready(setup)
         if write(self.files(setup)):
             self._ask("daemon-reload")
@@ -104,11 +105,15 @@ class Systemd:
 
     def uninstall(self) -> list[Path]:
         files = [self._folder / SOCKET, self._folder / SERVICE]
-        if any(file.exists() for file in files):
+        if not any(file.exists() for file in files):
+            return []
+        if self._call("show-environment").status == 0:
             self._ask("disable", "--now", SOCKET, SERVICE, seconds=self._exit_s)
-        removed = remove(files)
-        self._ask("daemon-reload")
-        return removed
+            removed = remove(files)
+            self._ask("daemon-reload")
+            return removed
+        links = [link for name in (SOCKET, SERVICE) for link in self._folder.glob(f"*.wants/{name}")]
+        return [path for path in remove([*files, *links]) if path in files]
 
     def start(self) -> None:
         self._need_files()

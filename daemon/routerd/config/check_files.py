@@ -6,6 +6,8 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
+from routerd_client.records import ConfigError
+
 from .report import Report
 from .schema import BackendSpec, ConfigSpec
 from .yamltree import Node, select
@@ -26,6 +28,20 @@ def check_files(tree: Node, report: Report, base: Path) -> None:
             report.add(adapter, f"{path}: there is no folder {folder}", _ADAPTER)
         elif missing:
             report.add(adapter, f"{path}: {folder} has no {' and no '.join(missing)}", _ADAPTER)
+
+
+def absent_models(tree: Node, file: str, base: Path) -> list[ConfigError]:
+    """A warning for each model that is a folder or a file, and is not there (yet). Asks the disk."""
+    report = Report(file)
+    for path, model in select(tree, ("backends", "*", "mlx", "model")):
+        if isinstance(model.value, str) and model.value.startswith(("/", "~", "./", "../")):
+            try:
+                place = _place(model.value, base)
+            except RuntimeError:  # ~nobody
+                place = Path(model.value)
+            if not place.exists():
+                report.add(model, f"{path}: there is no {place} (yet): its first request will fail")
+    return report.sorted()
 
 
 def check_personas(tree: Node, report: Report, base: Path) -> None:

@@ -15,7 +15,7 @@ from routerd_client.records import ConfigError
 
 from .build import build
 from .check import check, warnings
-from .check_files import check_files, check_personas, place_files
+from .check_files import absent_models, check_files, check_personas, place_files
 from .check_whole import check_whole
 from .compat import translate
 from .report import WHOLE_FILE, ConfigFailedError, Mark, Place, Report
@@ -111,7 +111,8 @@ def load(text: str, file: str, environ: Mapping[str, str] | None = None) -> Load
     report.raise_if_any()
     check_whole(config, tree, report)
     report.raise_if_any()
-    noted = sorted(translated.warnings + warnings(config, tree, file), key=lambda note: (note.line, note.column))
+    notes = translated.warnings + warnings(config, tree, file) + absent_models(tree, file, base)
+    noted = sorted(notes, key=lambda note: (note.line, note.column))
     return Loaded(place_files(config, base), tree, translated.origins, noted, digest(text.encode()))
 
 

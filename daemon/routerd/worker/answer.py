@@ -16,7 +16,6 @@ from .prompt import Prompt
 from .stops import StopScanner
 from .validate import RequestError
 
-
 PRIMED = 4
 """Tokens before the answer that its detokenizer is told of; one that has text would do."""
 

@@ -15,6 +15,8 @@ from .draft import Draft
 
 OLLAMA = "http://127.0.0.1:11434/v1"
 _INSTRUCTION = re.compile(r"(?i)\s*(FROM|PARAMETER|SYSTEM|TEMPLATE|ADAPTER|LICENSE|MESSAGE|REQUIRES)\s+(.*)")
+_ROW = re.compile(r"([\w.-][\w./-]*(?::[\w.-]+)?)\s*(?:\s[0-9a-f]{12}\s.*)?$")
+"""A model's tag, and what ``ollama list`` prints after it: an id, a size, a time."""
 _SET = {
     "temperature": "temperature",
     "top_p": "top_p",
@@ -43,7 +45,8 @@ def read_ollama(draft: Draft, text: str) -> None:
 
 def _read_list(draft: Draft, text: str) -> None:
     for number, line in enumerate(text.splitlines(), 1):
-        tag = line.split(maxsplit=1)[0] if line.strip() else ""
+        row = _ROW.match(line)
+        tag = row[1] if row else ""
         if not tag or tag == "NAME":
             continue
         name = tag.removesuffix(":latest")
@@ -54,7 +57,7 @@ def _read_list(draft: Draft, text: str) -> None:
 
 def _backend(draft: Draft, tag: str, line: int) -> dict[str, Any]:
     if converted := conversion(tag) or conversion(tag.removesuffix(":latest")):
-        draft.note(Mark(line, 1), f"{tag}: its conversion {converted} is downloaded instead")
+        draft.note(Mark(line, 1), f"{tag}: its conversion {converted} will be downloaded instead")
         return {"mlx": {"model": converted}}
     draft.note(Mark(line, 1), f"{tag}: no conversion for MLX is known; Ollama goes on serving it at {OLLAMA}")
     return {"openai": {"model": tag, "base_url": OLLAMA}}
