@@ -112,12 +112,16 @@ async def test_what_goes_wrong_is_told_as_the_maker_does(tmp_path: Path) -> None
 
 async def test_tools_of_the_maker_are_left_out(tmp_path: Path) -> None:
     search: Any = {"type": "web_search_20250305", "name": "web_search"}
+    odd: Any = {"type": "z\0no\r\nheader: this" + "x" * 20_000, "name": "odd"}
     async with fake_api() as api, front(tmp_path, routes(cloud=cloud(api))) as there, there.anthropic() as client:
         answer = await client.messages.with_raw_response.create(
-            model="primary", max_tokens=20, messages=HELLO, tools=[search, LOOKS]
+            model="primary", max_tokens=20, messages=HELLO, tools=[search, odd, LOOKS]
         )
 
-    assert "web_search_20250305" in answer.headers["x-routerd-left-out"]
+    left_out = answer.headers["x-routerd-left-out"]
+    assert "web_search_20250305" in left_out
+    assert "z?no??header: this" in left_out
+    assert len(left_out) <= 1000
     assert answer.headers["x-routerd-backend"] == "cloud"
     assert [tool["function"]["name"] for tool in api.asked[0].body["tools"]] == ["look"]
 

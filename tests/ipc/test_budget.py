@@ -421,3 +421,27 @@ async def test_embeddings_are_paid_for_too(tmp_path: Path) -> None:
         with pytest.raises(DeniedError, match="budget_daily"):
             await embed(dispatcher.purse, generation, call, decided, backend, {"input": "long " * 1000})
         assert len(api.asked) == 2
+
+
+async def test_embeddings_that_never_left_cost_nothing(tmp_path: Path) -> None:
+    fields = {"input": "Hello?"}
+    async with fake_api(Knobs(before_headers=60)) as api:
+        one_at_a_time = json.loads(paid(api))
+        one_at_a_time["openai"] |= {"concurrency": 1, "timeouts": {"first_token": 60}}
+        async with running_daemon(tmp_path, routes(cloud=json.dumps(one_at_a_time))) as daemon:
+            dispatcher, generation = daemon.daemon.dispatcher, daemon.daemon.generation
+            call = Call(0, "r", ChatRequest(messages=[Message("user", "Hello?")]), client="test")
+            decided, backend = dispatcher.decide(generation, call), generation.backends["cloud"]
+            assert isinstance(backend, HttpBackend)
+            asking = (dispatcher.purse, generation, call, decided, backend, fields)
+
+            async with anyio.create_task_group() as first:
+                first.start_soon(embed, *asking)
+                await until(lambda: api.asked, "the first one has the seat")
+                async with anyio.create_task_group() as second:
+                    second.start_soon(embed, *asking)
+                    await until(lambda: backend.busy() > 1, "the second one waits for it")
+                    second.cancel_scope.cancel()
+                assert await spent(daemon) == 0
+                first.cancel_scope.cancel()
+            assert await spent(daemon) > 0

@@ -30,6 +30,19 @@ default: watched
 """
 
 
+async def test_status_does_not_wait_for_a_slow_disk(tmp_path):
+    async with running_daemon(tmp_path, TWO) as running, running.client() as client:
+        await client.chat("Hello")
+        assert (await client.status()).tiers is not None
+        other = sqlite3.connect(running.places.state / "ledger.db", isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        try:
+            await client.chat("Hello")
+            assert (await client.status()).tiers is None
+        finally:
+            other.close()
+
+
 async def test_every_chat_is_told_with_its_whole_story(tmp_path):
     async with running_daemon(tmp_path, TWO) as running, running.client() as client:
         plain = await client.chat("Hello there", session="s1", context={"platform": "cli"}, model="sound")

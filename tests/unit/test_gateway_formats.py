@@ -34,6 +34,20 @@ def done(**fields: Any) -> Done:
     return Done(**facts | fields)
 
 
+@pytest.mark.parametrize("old", [b'[{"name":"f"}]', b"{}", b'"auto"'])
+def test_the_old_way_of_calling_is_told_what_to_send_instead(old: bytes) -> None:
+    for field in (b"functions", b"function_call"):
+        with pytest.raises(BadRequestError, match="send tools and tool_choice"):
+            chat_completions.read(b'{"messages":[{"role":"user","content":"x"}],"%b":%b}' % (field, old), {})
+    assert chat_completions.read(b'{"messages":[{"role":"user","content":"x"}],"functions":null}', {}).chat.messages
+
+
+@pytest.mark.parametrize("value", [b'"\xff\xfe"', b"1e999"])
+def test_a_field_that_nobody_knows_is_read_or_refused_as_well(value: bytes) -> None:
+    with pytest.raises(BadRequestError):
+        chat_completions.read(b'{"messages":[{"role":"user","content":"x"}],"new":%b}' % value, {})
+
+
 def chunks(data: bytes) -> list[Any]:
     found = [event.removeprefix(b"data: ") for event in data.split(b"\n\n")[:-1]]
     return [one if one == b"[DONE]" else json.loads(one) for one in found if not one.startswith(b":")]

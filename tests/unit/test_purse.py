@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import anyio
 import pytest
+from msgspec.structs import replace
 
 from routerd.config.load import load
 from routerd.dispatch.hop import Asking, DeniedError
@@ -132,6 +134,22 @@ async def test_who_leaves_while_it_waits_or_writes_leaves_nothing_behind(tmp_pat
         assert found.accounts.spent(TOTAL, "2026-11-21") == 0
 
 
+async def test_what_is_under_way_when_a_clock_is_put_right_counts_on_the_right_day(tmp_path: Path) -> None:
+    clock = Clock("2027-03-01T12:00")  # it is wrong
+    async with purse(tmp_path, clock) as found:
+        first = await found.open(asking())
+        clock.set("2026-11-21T12:00")
+        await found.set_spent(0, 0)
+        assert found.accounts.reserved(TOTAL, "2026-11-21") > TOKENS
+        assert await found.settle(first, Usage(0, 900), billed=True, told=[]) == 900
+        with pytest.raises(DeniedError, match="budget_daily"):
+            await found.open(asking())
+
+    async with purse(tmp_path, clock) as found:
+        assert found.accounts.spent(TOTAL, "2026-11-21") == 900
+        assert found.accounts.calendar.today(clock.now).day == "2026-11-21"
+
+
 async def test_money_that_nobody_settled_is_spent_after_a_restart(tmp_path: Path) -> None:
     async with purse(tmp_path, Clock("2026-11-21T12:00")) as found:
         hop = await found.open(asking())
@@ -139,6 +157,73 @@ async def test_money_that_nobody_settled_is_spent_after_a_restart(tmp_path: Path
 
     async with purse(tmp_path, Clock("2026-11-21T13:00")) as found:
         assert found.accounts.spent(TOTAL, "2026-11-21") == hop.row.reserved > TOKENS
+
+
+async def test_what_no_server_can_mean_counts_as_all_that_was_set_aside(tmp_path: Path) -> None:
+    async with purse(tmp_path, Clock("2026-11-21T12:00")) as found:
+        hop = await found.open(asking())
+        assert hop.row
+        assert await found.settle(hop, Usage(10, -100_000), billed=True, told=[]) == hop.row.reserved
+
+
+async def test_who_leaves_while_spending_is_recorded_leaves_it_counted(tmp_path: Path) -> None:
+    go = threading.Event()
+    async with Store(tmp_path / "ledger.db") as store, anyio.create_task_group() as tasks:
+        found = Purse(store, Clock("2026-11-21T12:00"))
+        tasks.start_soon(store.commit, lambda _connection: go.wait(30))
+        async with anyio.create_task_group() as leaving:
+            leaving.start_soon(found.record, "a", "m", "", 950)
+            await anyio.lowlevel.checkpoint()
+            leaving.cancel_scope.cancel()
+            go.set()
+        assert await store.read(lambda c: c.execute("SELECT sum(settled) FROM spend").fetchone()) == (950,)
+        assert found.accounts.spent(TOTAL, "2026-11-21") == 950
+
+
+QUOTA = """
+version: 1
+backends:
+  a: {{openai: {{model: m, base_url: https://there.example/v1}}, billing: prepaid, quota: [{{per: day, requests: {}}}]}}
+default: a
+"""
+
+
+def prepaid() -> Asking:
+    return replace(asking(), tariff=tariffs(load(QUOTA.format(5), "routes.yaml").config, shipped()).of("a"))
+
+
+async def test_new_quotas_know_what_was_used_whoever_asks_first(tmp_path: Path) -> None:
+    async with Store(tmp_path / "ledger.db") as store:
+        found = Purse(store, Clock("2026-11-21T12:00"))
+        found.configure(load(QUOTA.format(5), "routes.yaml").config, shipped())
+        await found.load()
+        for _ in range(5):
+            await found.settle(await found.open(prepaid()), Usage(5, 5), billed=True, told=[])
+
+        found.configure(load(QUOTA.format(4), "routes.yaml").config, shipped())
+        with anyio.move_on_after(0):  # the first one leaves while it is read
+            await found.open(prepaid())
+        denied: list[str] = []
+
+        async def ask() -> None:
+            try:
+                await found.open(prepaid())
+            except DeniedError as error:
+                denied.append(error.message)
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(3):
+                tasks.start_soon(ask)
+        assert len(denied) == 3
+
+
+async def test_quotas_that_cannot_be_read_are_in_nobodys_way(tmp_path: Path) -> None:
+    async with Store(tmp_path / "ledger.db") as store:
+        found = Purse(store, Clock("2026-11-21T12:00"))
+        found.configure(load(QUOTA.format(5), "routes.yaml").config, shipped())
+    store.path.unlink()
+    hop = await found.open(prepaid())  # the ledger is closed, and gone
+    assert hop.held.requests == 1
 
 
 async def test_what_is_set_counts_today_and_this_month_and_stays(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from routerd.config.load import load
 from routerd.spend.fresh import convert
 from routerd.spend.price import FREE, Price, Prices, Rates, dollars, microusd, most_prompt_tokens, shipped
+from routerd.spend.quota import ANSWER_TOKENS
 from routerd.spend.tariff import Tariff, Tariffs, tariffs
 from routerd_client.chat import ChatRequest, ImagePart, ImageURL, Message, TextPart, Usage
 
@@ -107,6 +108,9 @@ def test_the_bound_of_a_prompt_counts_bytes_images_and_what_formats_add() -> Non
 
     assert 5 < most_prompt_tokens(plain, 5) < 100
     assert most_prompt_tokens(shown, 5) > 50_000
+    refused = Message("assistant", refusal="r" * 1000, name="n" * 1000)
+    called = Message("tool", "", tool_call_id="i" * 1000)
+    assert most_prompt_tokens(ChatRequest(messages=[refused, called]), 0) > 3000
 
 
 @pytest.mark.parametrize(
@@ -175,6 +179,19 @@ def test_a_request_for_several_answers_may_cost_several() -> None:
     four = ChatRequest(messages=[Message("user", "x")], max_tokens=1000, extra={"openai": {"n": 4}})
 
     assert tariff.bound(four, 1) - tariff.bound(one, 1) == 30_000
+
+
+def test_what_is_no_cap_and_what_a_server_may_heed_instead_is_set_aside() -> None:
+    tariff = priced("{openai: {model: gpt-4o}}")
+
+    def bound(cap: int | None, **extra: object) -> int:
+        return tariff.bound(ChatRequest(messages=[], max_tokens=cap, extra={"openai": {"x": 1} | extra}), 0)
+
+    assert bound(-1) == bound(None) > bound(16_000)
+    assert bound(1, max_completion_tokens=16_000) > bound(16_000) - 1000
+    assert bound(16_000, max_tokens=1) >= bound(16_000)
+    assert bound(10**30) < 2**63  # a number that the ledger can keep
+    assert tariff.expected(ChatRequest(messages=[], max_tokens=-5), 0).tokens == ANSWER_TOKENS
 
 
 @dataclass

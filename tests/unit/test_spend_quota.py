@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -143,6 +143,26 @@ def test_a_reload_keeps_what_was_used() -> None:
     found.load("a", [(at("2026-11-21T12:00"), Use(tokens=400))])
 
     assert [meter.used(at("2026-11-21T13:00")) for meter in found.meters("a")] == [400, 400]
+
+
+def test_a_reload_that_changes_the_time_zone_begins_days_anew() -> None:
+    found = quotas(tokens("day", 1000))
+
+    assert found.configure({"a": (tokens("day", 1000),)}, UTC) == ["a"]
+    assert [meter.resets_at(at("2026-11-21T12:00")) for meter in found.meters("a")] == [
+        datetime(2026, 11, 22, tzinfo=UTC).timestamp()
+    ]
+
+
+def test_what_was_used_before_is_known_once_however_late_it_is_read() -> None:
+    found = Quotas()
+    found.configure({"a": (tokens("day", 1000),)}, BERLIN)
+    found.let_go("a", Use(), Use(tokens=30), at("2026-11-21T12:00"))  # a reload came while it was under way
+
+    used = [(at(f"2026-11-{day}T12:00"), Use(tokens=400)) for day in (18, 19, 20)]
+    found.load("a", [*used, (at("2026-11-21T12:00"), Use(tokens=30))])
+
+    assert [meter.used(at("2026-11-21T13:00")) for meter in found.meters("a")] == [30]
 
 
 def test_what_the_provider_says_is_believed_of_the_quota_it_speaks_of() -> None:

@@ -135,6 +135,47 @@ async def test_too_much_that_waits_is_dropped_and_counted(tmp_path):
     assert len(on_disk(store.path)) == writer.MOST_WAITING
 
 
+async def test_what_must_be_done_is_never_dropped(tmp_path):
+    busy, go = threading.Event(), threading.Event()
+
+    def block(_connection: sqlite3.Connection) -> None:
+        busy.set()
+        assert go.wait(30)
+
+    async with Store(tmp_path / "ledger.db") as store, anyio.create_task_group() as tasks:
+        tasks.start_soon(store.commit, block)
+        await until(busy.is_set, "the writer is busy")
+        for _ in range(writer.MOST_WAITING):
+            store.enqueue(lambda _connection: None)
+        store.enqueue(put("may"))
+        store.enqueue(put("must"), must=True)
+        go.set()
+    assert on_disk(store.path) == {"must"}
+
+
+async def test_reading_sees_what_is_being_written(tmp_path):
+    busy, go = threading.Event(), threading.Event()
+
+    def slow(connection: sqlite3.Connection) -> None:
+        put("slow")(connection)
+        busy.set()
+        assert go.wait(30)
+
+    found: list[set[str]] = []
+    async with Store(tmp_path / "ledger.db") as store, anyio.create_task_group() as tasks:
+        store.enqueue(slow)
+        await until(busy.is_set, "it is being written")
+
+        async def read() -> None:
+            found.append(await store.read(keys))
+
+        tasks.start_soon(read)
+        await until(lambda: found or store._waiting, "it has read, or waits for the writer")
+        go.set()
+        await until(lambda: found, "it has read")
+    assert found == [{"slow"}]
+
+
 async def test_reading_does_not_write(tmp_path):
     async with Store(tmp_path / "ledger.db") as store:
         with pytest.raises(StoreError, match="readonly"):
@@ -200,6 +241,8 @@ async def test_a_removed_file_is_made_anew(tmp_path):
         await store.commit(put("after"))
         assert store.mode == "file"
         assert on_disk(store.path) == {"before", "after"}
+        store.path.unlink()
+        assert await store.read(lambda c: c.execute("PRAGMA user_version").fetchone()) == (VERSION,)  # no write needed
 
 
 async def test_a_folder_in_its_place_means_memory_until_it_is_gone(tmp_path):

@@ -22,7 +22,7 @@ from .. import __version__
 from ..config.http import HttpSpec, TimeoutSpec
 from ..routing.terms import Terms
 from ..routing.view import Limits
-from .base import BackendError, Emit, End, Limited, News, Piece, Sent
+from .base import BackendError, Emit, End, Limited, Piece, Sent
 from .failures import Said, failed, said
 from .format import ErrorInStreamError, Format, Reader
 from .patience import Patience, patience
@@ -126,15 +126,15 @@ class HttpBackend:
         async with self._seats.one(emit, patient=chat.when_full in (None, "wait")):
             return await self._ask(self._url, body, emit, terms, partial(self._read, emit))
 
-    async def embed(self, fields: Mapping[str, Any], terms: Terms) -> bytes:
+    async def embed(self, fields: Mapping[str, Any], terms: Terms, emit: Emit) -> bytes:
         """What the API answers to a request for embeddings with ``fields``, the model's name put in.
 
         Only for the kind ``openai``. Raises `BackendError`.
         """
         body = _encode({**fields, "model": terms.model or self._spec.model})
         url = self._url.removesuffix(self._api.PATH) + EMBEDDINGS
-        async with self._seats.one(_silently, patient=True):
-            return await self._ask(url, body, _silently, terms, self._read_bytes)
+        async with self._seats.one(emit, patient=True):
+            return await self._ask(url, body, emit, terms, self._read_bytes)
 
     async def _ask(self, url: str, body: bytes, emit: Emit, terms: Terms, read: Read[T]) -> T:
         secret = terms.api_key or self._spec.api_key
@@ -220,10 +220,6 @@ class HttpBackend:
             await answer.bring(reader.feed(event) for event in parser.feed(chunk))
         if reader.done:
             await reply.linger()
-
-
-async def _silently(_news: News) -> None:
-    """For a request whose caller hears of nothing before its answer."""
 
 
 class _Answer:

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from routerd_client.chat import ChatRequest, Usage
 
-from ..backends.base import BackendError
+from ..backends.base import BackendError, News, Sent
 from ..backends.http import HttpBackend
 from ..routing.decide import Decided
 from .generation import Generation
@@ -44,9 +44,14 @@ async def embed(
         client=call.client,
     )
     hop = await purse.open(asking)
-    usage, billed = None, True
+    usage, billed = None, False
+
+    async def hear(news: News) -> None:
+        nonlocal billed
+        billed = billed or isinstance(news, Sent)
+
     try:
-        body = await backend.embed(fields, decided.terms)
+        body = await backend.embed(fields, decided.terms, hear)
         usage = _used(body)
     except BackendError as error:
         billed = error.billed

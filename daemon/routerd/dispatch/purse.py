@@ -150,7 +150,8 @@ class Purse:
                     "spend.more_than_reserved", backend=hop.row.backend, cost=hop.cost, reserved=hop.row.reserved
                 )
             self.accounts.settle(hop.row.reservation, hop.cost)
-            row = replace(hop.row, settled=hop.cost, state="settled" if hop.cost else "released")
+            time_ = min(hop.row.time, self._now())  # `set_spent` may have found the clock wrong meanwhile
+            row = replace(hop.row, time=time_, settled=hop.cost, state="settled" if hop.cost else "released")
             self._store.enqueue(partial(money.write, row=row), must=True)
             self._free()
         return hop.cost

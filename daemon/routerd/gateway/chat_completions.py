@@ -93,8 +93,8 @@ class Body(Common, frozen=True, kw_only=True):
     reasoning_effort: str | None = None
     chat_template_kwargs: dict[str, Any] | None = None
     modalities: list[str] | None = None
-    functions: msgspec.Raw | None = None
-    function_call: msgspec.Raw | None = None
+    functions: Any = None
+    function_call: Any = None
 
 
 _BODY = msgspec.json.Decoder(Body)

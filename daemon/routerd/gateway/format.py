@@ -173,6 +173,7 @@ def decode(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
         raise BadRequestError(f"the body is not JSON: {error}") from None
 
 
+_ANYTHING: msgspec.json.Decoder[Any] = msgspec.json.Decoder()
 _FIELDS: msgspec.json.Decoder[dict[str, msgspec.Raw]] = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
@@ -184,7 +185,7 @@ def unknown(body: bytes, known: frozenset[str]) -> dict[str, Any]:
     """The fields of ``body``, which was decoded before, that are not ``known`` and not null; none of `NEVER`."""
     fields = decode(_FIELDS, body)
     left = (name for name in fields if name not in known and name not in NEVER)
-    return {name: value for name in left if (value := msgspec.json.decode(fields[name])) is not None}
+    return {name: value for name in left if (value := decode(_ANYTHING, fields[name])) is not None}
 
 
 def told(metadata: Mapping[str, Any] | None) -> dict[str, str]:

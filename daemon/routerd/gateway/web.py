@@ -38,6 +38,9 @@ LINGER_S = 2.0
 """How long what a refused sender still sends is read and dropped."""
 CLOSE_S = 1.0
 
+_MAX_HEADER = 1000
+"""Characters of a header whose text others gave."""
+
 _SERVER = f"routerd/{__version__}"
 _quiet = logging.getLogger("routerd.http")
 _quiet.disabled = True  # aiohttp's lines have what was sent in them
@@ -289,4 +292,5 @@ def _places() -> list[str]:
 
 
 def _printable(text: str) -> str:
-    return text.encode("ascii", "replace").decode().replace("\r", " ").replace("\n", " ")
+    """``text`` as a header may have it: aiohttp sends none with control characters, and clients read no long ones."""
+    return "".join(one if one.isascii() and one.isprintable() else "?" for one in text[:_MAX_HEADER])

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from .budget import TOTAL, Calendar, Denied, Limit, Period, Position, Word, denied
 
@@ -115,13 +116,18 @@ class Accounts:
         self._add(scopes, self.calendar.today(now), amount)
 
     def restart(self, now: float) -> None:
-        """Open what is locked, and take ``now`` for true: what was spent on days to come was spent today."""
+        """Open what is locked, and take ``now`` for true: what was spent or reserved on days to come was so today."""
         self.locked = ""
         today = self.calendar.restart(now)
         for (scope, period), amount in list(self._spent.items()):
             if period > today.day and len(period) == len(today.day):
                 self._add([scope], today, amount)
                 self._add([scope], Period(period), -amount)
+        for id_, reservation in list(self.open.items()):
+            if reservation.period.day > today.day:
+                self.release(id_)
+                self.open[id_] = replace(reservation, period=today)
+                self._move(self.open[id_], reservation.amount)
 
     def _position(self, scope: str, word: Word, limit: int, period: str) -> Position:
         return Position(scope, word, limit, self.spent(scope, period), self.reserved(scope, period))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from functools import cache
 from importlib.resources import files
 
 import msgspec
 from msgspec import Struct
 
-from routerd_client.chat import ChatRequest, ImagePart, Usage
+from routerd_client.chat import ChatRequest, ImagePart, Message, Usage
 
 MICRO = 1_000_000
 """Micro-dollars a dollar; tokens that a rate is for."""
@@ -90,9 +91,16 @@ def most_prompt_tokens(chat: ChatRequest, prompt_bytes: int) -> int:
         isinstance(part, ImagePart) for m in chat.messages if isinstance(m.content, list) for part in m.content
     )
     unseen = len(msgspec.json.encode((chat.response_format, chat.extra))) if chat.response_format or chat.extra else 0
+    labels = sum(len(text.encode()) for message in chat.messages for text in _labels(message) if text)
     parts = len(chat.messages) + len(chat.tools) + 1
     added = MAKERS_TOKENS if chat.tools or chat.response_format else 0
-    return prompt_bytes + unseen + added + TEMPLATE_TOKENS * parts + IMAGE_TOKENS * images
+    return prompt_bytes + labels + unseen + added + TEMPLATE_TOKENS * parts + IMAGE_TOKENS * images
+
+
+def _labels(message: Message) -> Iterator[str | None]:
+    """What is sent of a message beside what the model is to read."""
+    yield from (message.name, message.refusal, message.tool_call_id)
+    yield from (call.id for call in message.tool_calls)
 
 
 class Listed(Struct, frozen=True, array_like=True):

@@ -58,7 +58,7 @@ class Meter:
         self.held = 0
         self.loaded = False
         """Whether it knows what was used before."""
-        self._zone = zone
+        self.zone = zone
         self._starts = datetime.fromisoformat(spec.starts) if spec.starts else None
         self._begin = self._end = 0.0
         self._used = 0
@@ -145,7 +145,7 @@ class Meter:
     def _window(self, moment: float) -> tuple[float, float]:
         if self.spec.per == "5h" and self._starts is None:
             return moment, moment + self.span  # such a window begins with the first request in it
-        return window(self.spec.per, moment, self._zone, self._starts)
+        return window(self.spec.per, moment, self.zone, self._starts)
 
 
 class Quotas:
@@ -162,7 +162,7 @@ class Quotas:
         new = []
         before, self._meters = self._meters, {}
         for backend, quotas in specs.items():
-            known = {meter.spec: meter for meter in before.get(backend, ())}
+            known = {meter.spec: meter for meter in before.get(backend, ()) if meter.zone == zone}
             self._meters[backend] = [known.get(quota) or Meter(quota, zone) for quota in quotas]
             if not all(quota in known for quota in quotas):
                 new.append(backend)

@@ -16,7 +16,6 @@ from ..config.schema import BackendSpec, ConfigSpec
 from .price import FREE, OUTPUT_TOKENS, Price, Prices, Rates, microusd, most_prompt_tokens
 from .quota import ANSWER_TOKENS, BYTES_A_TOKEN, Use
 
-
 MOST_TOKENS = 10**9
 """No answer is longer, whatever a request allows."""
 _CAPS = ("max_tokens", "max_completion_tokens", "max_output_tokens")

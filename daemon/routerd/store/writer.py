@@ -121,24 +121,23 @@ class Store:
         """
         if self._waiting or self._writing:
             await self.commit(_nothing)
-        try:
-            return await self._read(query)
-        except StoreError:
-            await self.commit(_nothing)  # where the file was removed, the writer finds out now, and makes it anew
-            return await self._read(query)
+        return await self._read(query)
 
-    async def _read(self, query: Callable[[sqlite3.Connection], T]) -> T:
+    async def _read(self, query: Callable[[sqlite3.Connection], T], *, again: bool = True) -> T:
         if self.mode == "memory":
             found: T = await self._ask(Job(query, reads=True))
             return found
         try:
             return await to_thread.run_sync(read, self.path, query, abandon_on_cancel=True)
         except sqlite3.Error as error:
-            if unusable(error):
-                if corrupt(error):
-                    self.enqueue(check)  # what becomes of the file is the writer's business
+            if not unusable(error):
+                raise
+            if corrupt(error):
+                self.enqueue(check)  # what becomes of the file is the writer's business
+            if corrupt(error) or not again:
                 raise StoreError(f"the ledger cannot be read: {error}") from error
-            raise
+        await self.commit(_nothing)  # where the file was removed, the writer finds out now, and makes it anew
+        return await self._read(query, again=False)
 
     async def _ask(self, job: Job) -> Any:
         asked = _Asked(job, Future())
