@@ -254,3 +254,12 @@ async def test_a_folder_in_its_place_means_memory_until_it_is_gone(tmp_path):
         path.rmdir()
         await until(lambda: store.mode == "file", "the file is tried again")
         assert "meanwhile" in on_disk(path)
+
+
+async def test_what_is_only_in_memory_is_written_at_the_end(tmp_path):
+    path = tmp_path / "ledger.db"
+    path.mkdir()
+    async with Store(path, retry_s=3600) as store:
+        await store.commit(put("meanwhile"))
+        path.rmdir()
+    assert "meanwhile" in on_disk(path)

@@ -157,6 +157,8 @@ class Store:
             while (batch := self._next()) is not None:
                 self._try_the_file()
                 self._write(batch)
+            self._retry_at = 0.0  # what is only in memory has no other chance
+            self._try_the_file()
         except Exception:  # nobody is to wait for ever for a thread that is gone
             log.exception("ledger.broken", path=str(self.path))
         finally:
