@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+from contextlib import closing
 from pathlib import Path
 
 import anyio
@@ -203,8 +204,9 @@ async def test_a_file_that_becomes_corrupt_keeps_what_can_still_be_read(tmp_path
     async with Store(path) as store:
         await store.commit(put("kept"))
         await store.commit(lambda c: [put(f"{n}", "x" * 500)(c) for n in range(200)])
-    root = sqlite3.connect(path).execute("SELECT rootpage FROM sqlite_schema WHERE name = 'decisions'").fetchone()[0]
-    size = sqlite3.connect(path).execute("PRAGMA page_size").fetchone()[0]
+    with closing(sqlite3.connect(path)) as c:
+        (root,) = c.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'decisions'").fetchone()
+        (size,) = c.execute("PRAGMA page_size").fetchone()
     with path.open("r+b") as file:
         file.seek((root - 1) * size)
         file.write(b"\xff" * size)

@@ -6,7 +6,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable
-from contextlib import closing, suppress
+from contextlib import closing, nullcontext, suppress
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import quote
@@ -187,11 +187,9 @@ class Database:
     def _carry(self, memory: sqlite3.Connection) -> str:
         """Copy what limits and loads hang on; what could not be read, ``""`` where all could."""
         try:
-            source = self.connection or _salvaging(self.path)
-            for table in CARRIED:
-                _copy(source, memory, table)
-            if source is not self.connection:
-                source.close()
+            with nullcontext(self.connection) if self.connection else closing(_salvaging(self.path)) as source:
+                for table in CARRIED:
+                    _copy(source, memory, table)
         except (sqlite3.Error, OSError) as error:
             return f"what is in it cannot be read: {error}"
         return ""

@@ -66,7 +66,7 @@ def _read(file: Path, kind: type[T]) -> T | None:
 
 def _is_worker(pid: int) -> bool:
     """Whether the process is a model process of ours, and leads its group: pids are used again."""
-    told = subprocess.run(["ps", "-o", "command=", "-p", str(pid)], capture_output=True, text=True, check=False)  # noqa: S607
+    told = subprocess.run(["ps", "-ww", "-o", "command=", "-p", str(pid)], capture_output=True, text=True, check=False)  # noqa: S607
     try:
         return "routerd.worker" in told.stdout and os.getpgid(pid) == pid
     except ProcessLookupError:
