@@ -232,7 +232,8 @@ async def test_a_newer_file_is_left_alone(tmp_path):
         assert "newer routerd" in store.reason
         await store.commit(put("a"))
         assert await store.read(keys) == {"a", HISTORY_LOST}
-    assert sqlite3.connect(path).execute("PRAGMA user_version").fetchone() == (VERSION + 1,)
+    with closing(sqlite3.connect(path)) as c:
+        assert c.execute("PRAGMA user_version").fetchone() == (VERSION + 1,)
     assert path.read_bytes()[100:] == before[100:]
 
 
