@@ -54,7 +54,7 @@ def test_every_configuration_in_the_documents_is_without_mistakes(name: str) -> 
 
     assert blocks
     for block in blocks:
-        assert load(block, name).warnings == []
+        assert [note for note in load(block, name).warnings if "(yet)" not in note.message] == []
 
 
 def test_every_error_code_and_request_is_documented() -> None:
