@@ -10,6 +10,8 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+MOST_LAYERS = 10_000
+"""A configuration that says more is broken; it is not to cost minutes to find out."""
 # fmt: off
 ROTATING = frozenset({
     "afmoe", "cohere2", "exaone4", "exaone_moe", "gemma3", "gemma3_text", "gemma3n", "gemma3n_text", "gemma4",
@@ -60,7 +62,7 @@ class Config:
 
     @property
     def layers(self) -> int:
-        return self.number("num_hidden_layers", "n_layer", "n_layers", "num_layers")
+        return min(self.number("num_hidden_layers", "n_layer", "n_layers", "num_layers"), MOST_LAYERS)
 
     @property
     def hidden(self) -> int:
