@@ -124,8 +124,6 @@ routes:
 
 async def test_a_change_of_the_file_is_seen(tmp_path: Path) -> None:
     async with scene(tmp_path, "openai", watch=True) as on:
-        await on.ask()
-        assert system(on.apis[0]) == SOUL
         for new in ("You are Eve.", "You are Mallory."):
             on.soul.write_text(new)
 

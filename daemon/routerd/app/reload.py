@@ -18,7 +18,7 @@ from routerd_client.records import ConfigError, Plan
 from ..backends.build import build
 from ..backends.http import Http
 from ..config.check_files import persona_files
-from ..config.load import ConfigFailedError
+from ..config.load import ConfigFailedError, digest
 from ..config.places import Places
 from ..config.plan import plan
 from ..config.watch import changes
@@ -88,8 +88,10 @@ class Reloader:
             while True:
                 generation = self.generation
                 async with anyio.create_task_group() as personas:
-                    for path in persona_files(generation.config, self._places.config.parent).values():
-                        personas.start_soon(self._watch_one, path, tasks)
+                    for name, path in persona_files(generation.config, self._places.config.parent).items():
+                        # What was read, and not what the watch finds first: it may have changed between.
+                        known = digest(generation.personas[name].encode())
+                        personas.start_soon(self._watch_one, path, tasks, known)
                     await self._entered.wait()
                     personas.cancel_scope.cancel()
 
