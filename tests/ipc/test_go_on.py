@@ -6,9 +6,11 @@ import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import pytest
+
 from routerd.selftest.fake_api import fake_api
 from routerd.selftest.fake_formats import Knobs
-from routerd_client import AsyncClient, Delta, Done, Event
+from routerd_client import AsyncClient, Delta, Done, Event, InterruptedAnswerError
 from tests.support.daemon import running_daemon
 
 
@@ -45,3 +47,23 @@ async def stream(client: AsyncClient, **options: int) -> AsyncIterator[Event]:
     async with client:
         async for event in client.stream("Count.", **options):
             yield event
+
+
+async def test_nobody_goes_on_where_the_route_wants_no_other_after_an_error(tmp_path: Path) -> None:
+    broken = Knobs(pieces=["One, ", "two, ", "three"], cut_after=2, between=0.05)
+    async with fake_api(broken) as first, fake_api(Knobs()) as second:
+        backends = {
+            "first": {"openai": {"model": "a", "base_url": first.base_url}},
+            "second": {"openai": {"model": "b", "base_url": second.base_url, "prefill": True}},
+        }
+        config = {
+            "version": 1,
+            "backends": backends,
+            "endpoints": {"both": {"fallback": ["first", "second"], "escalate_on": ["empty"]}},
+            "default": "both",
+        }
+        async with running_daemon(tmp_path, json.dumps(config)) as running:
+            with pytest.raises(InterruptedAnswerError):
+                async for _ in stream(running.client()):
+                    pass
+        assert second.asked == []

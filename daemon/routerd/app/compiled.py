@@ -27,6 +27,10 @@ JUDGE = "judge.msgpack"
 """In the state directory: the learned scorer and the judge of cascades, which ``routerctl calibrate`` writes."""
 
 
+LARGE = 50_000
+"""Objects that take 10 ms to walk through; a file of 800 routes has as many."""
+
+
 class Compiled(Struct, frozen=True):
     """``notes`` are what a person should know that is no mistake of the file."""
 
@@ -51,13 +55,15 @@ def compile_text(text: str, file: str, state: Path) -> Compiled:
 
 @contextmanager
 def _uncollected() -> Iterator[None]:
-    """No collection of garbage while a file is read, and none ever of what came of it: one that walks through the
-    objects of a large file stops all threads for 50 ms, and there are no cycles to be found among them."""
+    """No collection of garbage while a file is read: one that walks through the objects of a large file stops all
+    threads for 50 ms. What came of a large one is never walked through either; there are no cycles in it. Where it
+    is small that is not worth it: whatever else is alive at that moment would be left out too."""
     gc.disable()
     try:
         yield
     finally:
-        gc.freeze()
+        if gc.get_count()[0] > LARGE:
+            gc.freeze()
         gc.enable()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from collections.abc import Mapping
@@ -112,11 +113,12 @@ class Dispatcher:
         run: Run | None = None
         terminal: Done | Error | None = None
         self._observer.started(call)
+        began = anyio.current_time()
         try:
             decided = await self._fitting(generation, call)
             chat = with_persona(decided.chat, generation.personas.get(decided.terms.persona, ""))
             run = Run(call, decided, chat, emit)
-            terminal = await self._bounded(generation, run)
+            terminal = await self._bounded(generation, run, began)
         except UnknownModelError as error:
             terminal = Error(id=call.id, code=ErrorCode.NOT_FOUND, message=str(error), hint=error.hint)
         except Exception as error:
@@ -132,11 +134,12 @@ class Dispatcher:
             self._observer.ended(call, run, terminal)
         return terminal
 
-    async def _bounded(self, generation: Generation, run: Run) -> Done | Error:
+    async def _bounded(self, generation: Generation, run: Run, began: float) -> Done | Error:
         deadline = run.chat.deadline_s
         if deadline is not None and not deadline > 0:
             return run.error(ErrorCode.BAD_REQUEST, f"deadline_s is {deadline:g}; it must be more than 0 seconds")
-        with anyio.move_on_after(deadline):
+        # From its arrival: what counting its tokens took is a part of it.
+        with anyio.CancelScope(deadline=math.inf if deadline is None else began + deadline):
             return await self._candidates(generation, run)
         return run.error(ErrorCode.DEADLINE, f"no answer within the request's deadline of {deadline:g} s")
 
@@ -164,10 +167,11 @@ class Dispatcher:
                 run.pass_over(found)
             elif found is not None:
                 last = telling(last, found)
-                if run.final and left and run.may_go_on(found):
+                stops = self._is_last(run, found)
+                if run.final and left and not stops and run.may_go_on():
                     await run.go_on()
                     continue
-                if run.final or (self._is_last(run, found) and not run.spare):
+                if run.final or (stops and not run.spare):
                     return run.failed(found)
                 await run.retract(found.message)
         if run.began and last:

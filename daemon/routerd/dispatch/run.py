@@ -157,9 +157,9 @@ class Run:
         self._refused = self._refused or answer.finding.kind is FailureKind.REFUSAL
         self.spare = self.spare or answer
 
-    def may_go_on(self, failure: BackendError) -> bool:
-        """Whether another backend may go on with what the caller holds of the attempt that has just ended so."""
-        return RULES[failure.kind].next and not self.reception.tool_calls and bool(self.reception.text.strip())
+    def may_go_on(self) -> bool:
+        """Whether another backend can go on with what the caller holds of the attempt that has just failed."""
+        return not self.reception.tool_calls and bool(self.reception.text.strip())
 
     async def go_on(self) -> None:
         """Have the next attempt go on from what the caller holds of the one that has just ended."""

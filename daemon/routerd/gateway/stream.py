@@ -142,7 +142,10 @@ class Streamed:
         self._timer = self._loop.call_later(until - silent, self._tick)
 
     async def _ping(self) -> None:
-        if self.response:
-            await self._send(self._writer.ping())
-        elif self.routed:
-            await self._send(await self._begin(Delta(id=0, attempt=self.routed.attempt)))
+        try:
+            if self.response:
+                await self._send(self._writer.ping())
+            elif self.routed:
+                await self._send(await self._begin(Delta(id=0, attempt=self.routed.attempt)))
+        except ConnectionError:
+            pass  # the caller is gone; its request is cancelled for that
