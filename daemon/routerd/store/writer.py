@@ -25,7 +25,9 @@ log = structlog.get_logger()
 BATCH_S = 0.5
 """What is enqueued is on the disk after so long, at the latest."""
 MOST_WAITING = 10_000
-"""Pieces of enqueued work; further ones are dropped."""
+"""Pieces of enqueued work; further ones are dropped, but for those that must be done."""
+READERS = 8
+"""Reads at a time: a disk that is stuck is not to take the threads that secrets and reloads need."""
 
 
 class StoreError(Exception):
@@ -52,6 +54,7 @@ class Store:
         self._writing = False
         """Whether a batch is taken that is not on the disk yet."""
         self._retry_at = 0.0
+        self._readers = anyio.CapacityLimiter(READERS)
         self._thread = threading.Thread(target=self._run, name="ledger")
 
     def __repr__(self) -> str:
@@ -128,7 +131,7 @@ class Store:
             found: T = await self._ask(Job(query, reads=True))
             return found
         try:
-            return await to_thread.run_sync(read, self.path, query, abandon_on_cancel=True)
+            return await to_thread.run_sync(read, self.path, query, abandon_on_cancel=True, limiter=self._readers)
         except sqlite3.Error as error:
             if not unusable(error):
                 raise
