@@ -4,7 +4,7 @@
 
 One hop after the other, on a ledger of its own in a new folder, and beside them the floor: one row written and
 committed durably by SQLite itself. The last line is JSON, in microseconds; exit code 1 where the reservation, one
-durable commit, takes more than 250 at the median.
+durable commit, takes more than 1.9 times the floor at the median.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ from routerd_client.chat import ChatRequest, Message, Usage
 
 from .common import machine
 
-MOST_US = 250.0
+MOST = 1.9
+"""Times the floor: the goal is 250 us, of which 131 were the floor where it was set."""
 _CONFIG = """
 version: 1
 backends:
@@ -95,8 +96,9 @@ def main() -> int:
         ("local", "both, where nothing costs"),
     ):
         print(f"{found[name]:8.1f} us  {text}")
-    print(json.dumps({"metered_hop_us": found}))
-    return int(found["reserve"] > MOST_US)
+    ratio = round(found["reserve"] / found["floor"], 2)
+    print(json.dumps({"metered_hop_us": found, "reserve_by_floor": ratio, "goal": MOST, "met": ratio <= MOST}))
+    return int(ratio > MOST)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,15 @@
 """What the HTTP front adds between a client and an API: time, requests a second, tokens a second, memory.
 
-    python -m benchmarks.gateway [--quick] [--json] [--litellm PATH]
+    python -m benchmarks.gateway [--quick] [--json] [--litellm PROGRAM] [--tensorzero PYTHON] [--portkey FOLDER]
 
 All ways lead to the same upstream, a stand-in that answers at once. ``direct`` is the floor; ``aiohttp relay`` passes
-bytes on and does nothing else. LiteLLM takes part where PATH names its program. Load, gateway and upstream share one
+bytes on and does nothing else. Other gateways take part where they are named. Load, gateway and upstream share one
 core where one request is in flight; else the gateway has a core of its own.
+
+    pip install "litellm[proxy]" (in an environment of its own: --litellm ENVIRONMENT/bin/litellm)
+    pip install tensorzero       (in an environment of its own: --tensorzero ENVIRONMENT/bin/python)
+    npm install @portkey-ai/gateway (with "overrides": {"@hono/node-server": "1.13.8"} in package.json, since newer
+    ones cannot stream: --portkey FOLDER)
 """
 
 from __future__ import annotations
@@ -13,7 +18,6 @@ import argparse
 import json
 import os
 import re
-import socket
 import subprocess
 import sys
 import tempfile
@@ -21,17 +25,18 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import uvloop
 from msgspec import Struct
-from tests.support.daemon import short_folder, standalone_daemon
+from tests.support.daemon import standalone_daemon
 
 from .common import median, percentile, pin, report, unpin
-from .gateway_load import TOKENS, Model, Place, paced, requests, round_trips, streams
+from .gateway_load import TOKENS, Place, paced, requests, round_trips, streams
+from .gateway_others import MODELS, Way, litellm, portkey, tensorzero
 
 AT_ONCE = 16
-MODELS = get_args(Model)
+OTHERS = {"litellm": litellm, "tensorzero": tensorzero, "portkey": portkey}
 GOALS = {
     "added_us": 300.0,
     "per_second": 4_000.0,
@@ -50,14 +55,6 @@ class Amount(Struct, frozen=True):
 
 
 QUICK, FULL = Amount(1, 1000, 1.0), Amount(5, 4000, 4.0)
-
-
-class Way(Struct, frozen=True):
-    """One way to the upstream. ``pid`` is the process in between, None for none."""
-
-    name: str
-    place: Place
-    pid: int | None = None
 
 
 @contextmanager
@@ -97,46 +94,6 @@ def routerd(port: int) -> Iterator[list[Way]]:
             Way("routerd", tcp, daemon.process.pid),
             Way("routerd, Unix socket", Place(str(daemon.socket), ""), daemon.process.pid),
         ]
-
-
-@contextmanager
-def litellm(program: str, port: int) -> Iterator[Way]:
-    """LiteLLM's proxy, one worker."""
-    base = f"http://127.0.0.1:{port}/v1"
-    with short_folder() as folder:
-        config = {
-            "model_list": [
-                {"model_name": name, "litellm_params": {"model": f"openai/{name}", "api_base": base, "api_key": "k"}}
-                for name in MODELS
-            ],
-            "general_settings": {"master_key": "sk-benchmark-4711"},
-        }
-        (folder / "config.yaml").write_text(json.dumps(config))
-        own = _free_port()
-        command = [program, "--config", str(folder / "config.yaml"), "--port", str(own), "--host", "127.0.0.1"]
-        with (folder / "log").open("w") as out:
-            process = subprocess.Popen(command, stdout=out, stderr=out, env={**os.environ, "LITELLM_LOG": "ERROR"})
-        try:
-            end = time.monotonic() + 90
-            while True:
-                said = (folder / "log").read_text()[-2000:]
-                assert process.poll() is None, said
-                assert time.monotonic() < end, said
-                with socket.socket() as probe:
-                    if probe.connect_ex(("127.0.0.1", own)) == 0:
-                        break
-                time.sleep(0.2)
-            yield Way("LiteLLM", Place(("127.0.0.1", own), "authorization: Bearer sk-benchmark-4711\r\n"), process.pid)
-        finally:
-            process.kill()
-            process.wait()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def measure(way: Way, up: int, amount: Amount) -> dict[str, float]:
@@ -188,15 +145,14 @@ def _rss_mb(pid: int) -> float:
     return int(found[1]) * 1024 / 1e6
 
 
-def run(amount: Amount, program: str) -> dict[str, dict[str, float]]:
+def run(amount: Amount, others: dict[str, str]) -> dict[str, dict[str, float]]:
     with ExitStack() as stack:
         port, up = stack.enter_context(upstream())
         ways = [Way("direct", Place(("127.0.0.1", port), ""))]
         relay_port, relay = stack.enter_context(served("--serve-relay", str(port)))
         ways.append(Way("aiohttp relay", Place(("127.0.0.1", relay_port), ""), relay))
         ways += stack.enter_context(routerd(port))
-        if program:
-            ways.append(stack.enter_context(litellm(program, port)))
+        ways += [stack.enter_context(OTHERS[name](where, port)) for name, where in others.items()]
         idle = {way.name: _rss_mb(way.pid) if way.pid else 0.0 for way in ways}
         figures = {way.name: {**measure(way, up, amount), "idle_mb": idle[way.name]} for way in ways}
     floor = figures["direct"]
@@ -226,22 +182,38 @@ def met(figures: dict[str, float]) -> dict[str, bool]:
     return {name: figures[name] >= goal if name in least else figures[name] <= goal for name, goal in GOALS.items()}
 
 
+def against(figures: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
+    """routerd's figures over TCP, by each other gateway's."""
+    own = figures["routerd"]
+    return {
+        name: {key: own[key] / found[key] for key in COLUMNS if found[key]}
+        for name, found in figures.items()
+        if name not in ("direct", "routerd", "routerd, Unix socket")
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gateway", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="half a minute; figures are rough")
     parser.add_argument("--json", action="store_true", help="one JSON object as the last line")
-    parser.add_argument("--litellm", default="", metavar="PATH", help="the program `litellm`, to measure it too")
+    for name, what in (("litellm", "PROGRAM"), ("tensorzero", "PYTHON"), ("portkey", "FOLDER")):
+        parser.add_argument(f"--{name}", default="", metavar=what, help="measure it too")
     options = parser.parse_args()
-    figures = run(QUICK if options.quick else FULL, options.litellm)
+    others = {name: where for name in OTHERS if (where := getattr(options, name))}
+    figures = run(QUICK if options.quick else FULL, others)
     rows = [("", *(title for title, _ in COLUMNS.values()))]
     for name, found in figures.items():
         rows.append((name, *(form.format(found[key]) for key, (_, form) in COLUMNS.items())))
     goals = met(figures["routerd"])
     marks = [f"{GOALS[key]:,g} {'met' if goals[key] else 'MISSED'}" if key in GOALS else "" for key in COLUMNS]
     rows.append(("goal", *marks))
-    if not options.litellm:
-        print("LiteLLM: not measured; name its program with --litellm\n")
+    if missing := ", ".join(f"--{name}" for name in OTHERS if name not in others):
+        print(f"not measured: {missing}\n")
+    ratios = against(figures)
+    for name, found in ratios.items():
+        rows.append((f"routerd, of {name}'s", *(f"{found[key]:.3g}x" if key in found else "" for key in COLUMNS)))
     everything: dict[str, Any] = {"ways": figures, "goals": GOALS, "met": goals, "tokens_a_stream": TOKENS}
+    everything["ratios"] = ratios
     report("gateway", rows, everything, as_json=options.json)
 
 

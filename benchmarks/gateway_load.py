@@ -22,17 +22,24 @@ Model = Literal["whole", "fast", "paced"]
 
 
 class Place(Struct, frozen=True):
-    """Where requests are sent, host and port or a socket's path, and the headers they need there."""
+    """Where requests are sent, host and port or a socket's path, the headers they need there, and what stands there
+    before the models' names."""
 
     address: tuple[str, int] | str
     headers: str
+    path: str = "/v1/chat/completions"
+    prefix: str = ""
 
     def request(self, model: Model) -> bytes:
         """Of the upstream's models, all but ``whole`` are streamed."""
-        asked = {"model": model, "messages": [{"role": "user", "content": PROMPT}], "stream": model != "whole"}
+        asked = {
+            "model": self.prefix + model,
+            "messages": [{"role": "user", "content": PROMPT}],
+            "stream": model != "whole",
+        }
         body = json.dumps(asked)
         head = (
-            "POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
+            f"POST {self.path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
             f"{self.headers}content-length: {len(body)}\r\n\r\n"
         )
         return (head + body).encode()

@@ -55,7 +55,7 @@ class Upstream(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._data += data
-        if not self._data.endswith(b"}"):
+        if not self._data.endswith((b"}", b"0\r\n\r\n")):
             return
         asked, self._data = self._data, b""
         if b"whole" in asked:

@@ -1,14 +1,15 @@
 """What routing saves: the same questions always to the larger model, always to the smaller one, and as they are routed.
 
-    python -m benchmarks.resources [--complex FOLDER] [--below 3] [--rows 12]
+    python -m benchmarks.resources [--complex FOLDER] [--below 3] [--rows 12] [--cap TOKENS]
 
 Two real models in one real daemon: SmolLM2-135M (``demo``), which answers at once, in up to 10 tokens, and, where no
 other is named, Gemma 3 270M from its packages, which reasons first, in up to 48. (The larger one has twice the
 parameters, but most of the rest are its vocabulary's: for a token it computes hardly more. What it costs more is
-that it thinks.) The rows of resources.jsonl are labelled simple or complex; the labels are not used for routing, which
-the endpoint's ``by_complexity`` does by its rules. Counted are the CPU seconds of both model processes, which load on
-the machine does not change much, and tokens times parameters. The quality of an answer is whether it has one of the
-row's words: enough to see that it answers at all, and no more.
+that it thinks. With ``--cap 48``, the same bound for both, half of the tokens times parameters are saved all the
+same, but not half of the CPU seconds.) The rows of resources.jsonl are labelled simple or complex; the labels are
+not used for routing, which the endpoint's ``by_complexity`` does by its rules. Counted are the CPU seconds of both
+model processes, which load on the machine does not change much, and tokens times parameters. The quality of an
+answer is whether it has one of the row's words: enough to see that it answers at all, and no more.
 
 The last line is JSON; exit code 1 where rows labelled simple cost more than half of what the larger model takes
 for them.
@@ -42,8 +43,8 @@ SAVED = 0.5
 CONFIG = """\
 version: 1
 backends:
-  simple: {{mlx: {{model: {smaller}, keep_alive: forever, preload: true, prompt_cache: 0, max_tokens: 10}}}}
-  complex: {{mlx: {{model: {larger}, keep_alive: forever, preload: true, prompt_cache: 0, max_tokens: 48}}}}
+  simple: {{mlx: {{model: {smaller}, keep_alive: forever, preload: true, prompt_cache: 0, max_tokens: {short}}}}}
+  complex: {{mlx: {{model: {larger}, keep_alive: forever, preload: true, prompt_cache: 0, max_tokens: {long}}}}}
 endpoints: {{auto: {{by_complexity: [{{below: {below}, use: simple}}, {{use: complex}}]}}}}
 default: auto
 """
@@ -120,6 +121,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--complex", type=Path, help="a folder with the larger model, in bfloat16")
     parser.add_argument("--below", type=float, default=3, help="the score from which the larger one is asked")
+    parser.add_argument("--cap", type=int, help="bound both models' answers by so many tokens, instead of 10 and 48")
     parser.add_argument("--rows", type=int, default=12, help="of each label")
     options = parser.parse_args()
     larger = options.complex or make(places().cache / "benchmarks" / "gemma-3-270m")
@@ -128,7 +130,8 @@ def main() -> int:
     every = [msgspec.json.decode(line, type=Row) for line in ROWS.read_text().splitlines()]
     rows = [row for label in LABELS for row in [row for row in every if row.label == label][: options.rows]]
     with tempfile.TemporaryDirectory() as folder:
-        config = CONFIG.format(smaller=smaller, larger=larger, below=options.below)
+        short, long = (options.cap, options.cap) if options.cap else (10, 48)
+        config = CONFIG.format(smaller=smaller, larger=larger, below=options.below, short=short, long=long)
         with standalone_daemon(Path(folder), config) as daemon:
             with daemon.client() as client:
                 for name in LABELS:
@@ -152,7 +155,15 @@ def tell(found: dict[str, list[Answer]], sizes: dict[str, float]) -> int:
         for label in (*LABELS, "")
     }
     print(f"CPU seconds saved: {saved['simple']:.0%} on simple rows, {saved['all']:.0%} on all")
-    facts = {"saved_cpu": saved, "misrouted": shares["routed"][""].misrouted, "rows": len(found["routed"])}
+    weights = {way: shares[way]["simple"].weight for way in ("always complex", "routed")}
+    saved_weight = round(1 - weights["routed"] / weights["always complex"], 3)
+    print(f"tokens times parameters saved: {saved_weight:.0%} on simple rows")
+    facts = {
+        "saved_cpu": saved,
+        "saved_weight_simple": saved_weight,
+        "misrouted": shares["routed"][""].misrouted,
+        "rows": len(found["routed"]),
+    }
     quality = {way: parts[""].quality for way, parts in shares.items()}
     print(json.dumps({**facts, "quality": quality}))
     return int(saved["simple"] < SAVED)

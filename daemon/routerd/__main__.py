@@ -15,7 +15,7 @@ import anyio
 import click
 import msgspec
 
-from . import __version__
+from . import __version__, lean  # noqa: F401 - before all that imports structlog
 from .app.secrets import unresolved
 from .app.serve import serve
 from .config.load import ConfigFailedError

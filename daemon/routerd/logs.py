@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import logging
-import queue
 import sys
-from collections.abc import Iterator
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from logging.handlers import QueueHandler, QueueListener, RotatingFileHandler
+from logging.handlers import RotatingFileHandler
 from pathlib import Path
+from typing import cast
 
 import msgspec
 import structlog
@@ -20,12 +22,56 @@ MAX_BYTES = 10_000_000
 MAX_AGE_S = 7 * 86_400.0
 KEEP = 5
 
-_SHARED: list[structlog.typing.Processor] = [
-    structlog.contextvars.merge_contextvars,
-    structlog.processors.add_log_level,
-    structlog.processors.TimeStamper(fmt="iso", utc=True),
-    structlog.processors.format_exc_info,
-]
+_TOGETHER_S = 0.02
+"""So long a line may wait for others, so that a busy loop is not disturbed for each."""
+_LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
+
+
+class _Lines:
+    """What structlog gives its lines to: a thread writes them. Of the logging library only the writing end is used:
+    its front takes as long as all else that is done for a line, on the loop."""
+
+    def __init__(self) -> None:
+        self.least = _LEVELS["info"]
+        self._waiting: deque[EventDict] = deque()
+        self._news = threading.Event()
+        self._end = threading.Event()
+
+    def info(self, event: EventDict) -> None:
+        self._waiting.append(event)
+        if not self._news.is_set():
+            self._news.set()
+
+    debug = warning = error = critical = info
+
+    @contextmanager
+    def written(self, handlers: Sequence[logging.Handler]) -> Iterator[None]:
+        """Have ``handlers`` write the lines that come meanwhile, all of them."""
+        self._end.clear()
+        thread = threading.Thread(target=self._run, args=(handlers,), name="log")
+        thread.start()
+        try:
+            yield
+        finally:
+            self._end.set()
+            self._news.set()
+            thread.join()
+
+    def _run(self, handlers: Sequence[logging.Handler]) -> None:
+        while True:
+            self._news.wait()
+            self._news.clear()
+            last = self._end.is_set()
+            while self._waiting:
+                record = logging.makeLogRecord({"msg": self._waiting.popleft()})
+                for handler in handlers:
+                    handler.handle(record)
+            if last:
+                return
+            self._end.wait(_TOGETHER_S)
+
+
+_lines = _Lines()
 
 
 @contextmanager
@@ -38,34 +84,30 @@ def logging_to(file: Path | None, *, level: str = "info", terminal: bool = True)
     handlers: list[logging.Handler] = []
     if file:
         to_file = _File(file)
-        to_file.setFormatter(_formatter(structlog.processors.JSONRenderer(serializer=_json)))
+        to_file.setFormatter(_Formatter(_json))
         handlers.append(to_file)
     if terminal:
         to_terminal = logging.StreamHandler(sys.stderr)
-        to_terminal.setFormatter(_formatter(_readable))
+        to_terminal.setFormatter(_Formatter(_readable))
         handlers.append(to_terminal)
     # A full disk must not end the daemon, nor print a traceback for each line.
     logging.raiseExceptions = False
-    lines: queue.SimpleQueue[logging.LogRecord] = queue.SimpleQueue()
-    listener = QueueListener(lines, *handlers)
-    root = logging.getLogger("routerd")
-    root.propagate = False
-    root.handlers = [_Handler(lines)]
     set_level(level)
     structlog.configure(
         processors=[
-            structlog.stdlib.filter_by_level,
-            *_SHARED,
-            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+            _filtered,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            lambda _logger, _name, event: ((event,), {}),
         ],
-        logger_factory=lambda *_: root,
+        logger_factory=lambda *_: _lines,
         cache_logger_on_first_use=False,
     )
-    listener.start()
     try:
-        yield
+        with _lines.written(handlers):
+            yield
     finally:
-        listener.stop()
         for handler in handlers:
             try:
                 handler.close()
@@ -75,7 +117,22 @@ def logging_to(file: Path | None, *, level: str = "info", terminal: bool = True)
 
 def set_level(level: str) -> None:
     """``debug``, ``info``, ``warning`` or ``error``; takes effect at once."""
-    logging.getLogger("routerd").setLevel(level.upper())
+    _lines.least = _LEVELS[level]
+
+
+def _filtered(_logger: WrappedLogger, name: str, event: EventDict) -> EventDict:
+    if _LEVELS[name] < _lines.least:
+        raise structlog.DropEvent
+    return event
+
+
+class _Formatter(logging.Formatter):
+    def __init__(self, render: Callable[[EventDict], str]) -> None:
+        super().__init__()
+        self._render = render
+
+    def format(self, record: logging.LogRecord) -> str:
+        return self._render(dict(cast("EventDict", record.msg)))
 
 
 class _File(RotatingFileHandler):
@@ -88,10 +145,13 @@ class _File(RotatingFileHandler):
         super().__init__(path, maxBytes=MAX_BYTES, backupCount=KEEP, encoding="utf-8")
 
     def shouldRollover(self, record: logging.LogRecord) -> int:  # noqa: N802 - the base class calls it so
-        if not self._path.exists():
+        try:
+            size = self._path.stat().st_size
+        except OSError:
+            size = 0
             self._reopen()
         self._began = self._began or record.created
-        return record.created - self._began >= MAX_AGE_S or super().shouldRollover(record)
+        return record.created - self._began >= MAX_AGE_S or size >= MAX_BYTES
 
     def doRollover(self) -> None:  # noqa: N802
         super().doRollover()
@@ -114,21 +174,11 @@ def _first_time(path: Path) -> float | None:
         return None
 
 
-class _Handler(QueueHandler):
-    def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
-        return record  # the formatters on the other side want the dictionary, not its text
-
-
-def _formatter(renderer: structlog.typing.Processor) -> structlog.stdlib.ProcessorFormatter:
-    remove = structlog.stdlib.ProcessorFormatter.remove_processors_meta
-    return structlog.stdlib.ProcessorFormatter(processors=[remove, renderer])
-
-
-def _json(event: EventDict, **_: object) -> str:
+def _json(event: EventDict) -> str:
     return msgspec.json.encode(event, enc_hook=str).decode()
 
 
-def _readable(_logger: WrappedLogger, _name: str, event: EventDict) -> str:
+def _readable(event: EventDict) -> str:
     time, level, what = event.pop("timestamp", ""), event.pop("level", ""), event.pop("event", "")
     trouble = event.pop("exception", "")
     pairs = " ".join(f"{key}={value}" for key, value in event.items())

@@ -8,7 +8,7 @@ from routerd_client.chat import ChatRequest
 from routerd_client.records import FailureKind
 
 from ..quality.degenerate import Ask, Fault, Finding
-from ..routing.features import Features
+from ..routing.classify.ask import newest_ask
 from ..routing.terms import Terms
 
 FAULTS: tuple[Fault, ...] = get_args(Fault)
@@ -27,7 +27,7 @@ def watched(terms: Terms) -> frozenset[Fault]:
 def measured_by(chat: ChatRequest, terms: Terms) -> Ask:
     """What an answer to ``chat`` is measured by."""
     return Ask(
-        prompt=Features(chat).ask.text,
+        prompt=newest_ask(chat.messages).text,
         response_format=chat.response_format,
         tools=chat.tools,
         min_chars=terms.min_chars if "short" in terms.escalate_on else 0,

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from routerd_client.chat import ChatRequest, Message, TokenLogprob, ToolCall
 from routerd_client.protocol import Delta, Event, Progress, Retracted
 
+from .. import clock
 from ..backends.base import End, Limited, News, Piece, Sent, Waiting
 from ..quality.degenerate import Finding
 from ..quality.gate import Gate, examine
@@ -66,7 +67,7 @@ class Reception:
         self._outgoing: deque[Piece] = deque()
         self._taken_back = False
         self._one_sender = anyio.Lock(fast_acquire=True)  # else each piece would cost a turn of the loop
-        self._holds = anyio.Event()
+        self._holds = anyio.Event() if self.timed else None
 
     @property
     def text(self) -> str:
@@ -106,8 +107,8 @@ class Reception:
         self.tool_calls += event.tool_calls
         self.logprobs += event.logprobs
         if self._gate and not self.finding:
-            await self._take(self._gate.feed(event, anyio.current_time()))
-            if self._gate.due_at is not None:
+            await self._take(self._gate.feed(event, clock.now()))
+            if self._holds and self._gate.due_at is not None:
                 self._holds.set()
         elif self._gate:
             self._gate.hold(event)  # the rest of an answer that is passed over, should nobody do better
@@ -150,10 +151,11 @@ class Reception:
     async def release_in_time(self) -> None:
         """Keep the gate's promise of time while pieces are slow to come. Runs beside the answer, until cancelled."""
         assert self._gate
+        assert self._holds
         await self._holds.wait()
         while self._gate.due_at is not None and not self.finding:
             await anyio.sleep_until(self._gate.due_at)
-            await self._take(self._gate.due(anyio.current_time()))
+            await self._take(self._gate.due(clock.now()))
 
     def message(self, refusal: str) -> Message:
         """The whole answer; ``refusal`` is what the backend said where it marked it as one."""

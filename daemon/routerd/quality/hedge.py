@@ -11,8 +11,6 @@ from .text import plain, sentences, unquoted
 LONGEST = 2400
 """Characters: an answer longer than this has said something."""
 
-_BEGINNING = 600
-
 _SUBSTANCE = re.compile(
     r"```|^[ \t]*(?:\d+[.)]|[-*+|\u2022]|#+ )\s*\S|\d\d|https?:|\b[Ff]or (?:example|instance)\b"
     r"|^(?:Yes|Sure|Certainly)\b",
@@ -50,12 +48,13 @@ _REASON = word_set(
 """A sentence with one of these says something after all."""
 
 
-def hedging(text: str) -> float:
-    """How sure it is that ``text``, a whole answer, only lectures or hedges: 0..1."""
-    if len(text) > LONGEST or _SUBSTANCE.search(text):
+def hedging(text: str, head: str) -> float:
+    """How sure it is that ``text``, a whole answer, only lectures or hedges: 0..1. ``head`` is the `plain` form of
+    its beginning."""
+    if len(text) > LONGEST:
         return 0.0
-    vocabulary, enough = _suspicion(sentences(unquoted(plain(text[:_BEGINNING]))))
-    if not vocabulary:
+    vocabulary, enough = _suspicion(sentences(unquoted(head), most=3))
+    if not vocabulary or _SUBSTANCE.search(text):
         return 0.0
     said = [_words(sentence) for sentence in sentences(unquoted(plain(text)))]
     share = sum(not vocabulary.isdisjoint(words) and _REASON.isdisjoint(words) for words in said) / len(said)

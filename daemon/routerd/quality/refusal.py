@@ -83,11 +83,12 @@ def judge(
         return Verdict(False, 0.0, "")
     if not text.strip():  # cut before its first word, it had no chance to refuse
         return Verdict(False, 0.0, "") if reason == "length" else Verdict(True, 0.9, "silent")
-    verdict = _opening(text, prompt, whole=True)
+    head = plain(text[:HEAD])
+    verdict = _opening(head, prompt, whole=True)
     assert verdict is not None
     if verdict.kind:
         return verdict
-    empty = hedging(text)
+    empty = hedging(text, head)
     return Verdict(True, empty, "hedged") if empty >= THRESHOLD else verdict
 
 
@@ -97,15 +98,14 @@ def glance(text: str, *, whole: bool = False, prompt: str = "") -> Verdict | Non
     A verdict is final: whatever comes after ``text``, `judge` will agree whether the answer declines. What
     only the whole shows (``hedged``) it does not see. With ``whole`` it judges what there is, and is never None.
     """
-    return _opening(text, prompt, whole=whole)
-
-
-def _opening(text: str, prompt: str, *, whole: bool) -> Verdict | None:
     if len(text) >= HEAD:
         text, whole = text[:HEAD], True
     if not whole:
         text = text[: max(text.rfind(" "), text.rfind("\n")) + 1]  # its last word may go on
-    head = plain(text)
+    return _opening(plain(text), prompt, whole=whole)
+
+
+def _opening(head: str, prompt: str, *, whole: bool) -> Verdict | None:
     marked = _marked(head, whole=whole)
     if marked is None:
         return None

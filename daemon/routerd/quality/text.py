@@ -47,10 +47,10 @@ def unquoted(text: str) -> str:
     return _QUOTED.sub('""', text)
 
 
-def sentences(text: str, *, whole: bool = True) -> list[str]:
-    """The sentences of a `plain` text; a line's end ends one too. ``whole`` is false where more may
-    come: what has not ended is then left out."""
-    pieces = _SENTENCE.split(text.lstrip())
-    if not whole:
+def sentences(text: str, *, whole: bool = True, most: int | None = None) -> list[str]:
+    """The sentences of a `plain` text, no more than the first ``most``; a line's end ends one too. ``whole`` is
+    false where more may come: what has not ended is then left out."""
+    pieces = _SENTENCE.split(text.lstrip(), 0 if most is None else most)
+    if not whole or len(pieces) > (most or len(pieces)):
         pieces.pop()
     return [piece for piece in pieces if piece]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import math
+import queue
 import sqlite3
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
@@ -43,7 +44,8 @@ class Store:
     def __init__(self, path: Path, *, retry_s: float = 5.0) -> None:
         self._database = Database(path)
         self._retry_s = retry_s
-        self._news = threading.Condition()
+        self._lock = threading.Lock()
+        self._news: queue.SimpleQueue[None] = queue.SimpleQueue()  # wakes the thread in a third of a condition's time
         self._waiting: list[_Asked] = []
         self._due = math.inf
         """When the oldest of what waits must be written, on the monotonic clock."""
@@ -88,9 +90,9 @@ class Store:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
     ) -> None:
-        with self._news:
+        with self._lock:
             self._state = "closed"
-            self._news.notify()
+        self._news.put(None)
         with anyio.CancelScope(shield=True):
             await to_thread.run_sync(self._thread.join)
 
@@ -99,14 +101,16 @@ class Store:
 
         What ``must`` be done is not dropped, however much waits.
         """
-        with self._news:
+        with self._lock:
             if self._state != "open" or (len(self._waiting) >= MOST_WAITING and not must):
                 self._dropped += 1
                 return
             self._waiting.append(_Asked(Job(work)))
-            if self._due == math.inf:
+            first = self._due == math.inf
+            if first:
                 self._due = time.monotonic() + BATCH_S
-                self._news.notify()
+        if first:
+            self._news.put(None)
 
     async def commit(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """What ``work`` returns, once it and all that was enqueued before are durable; what it raises, it alone undone.
@@ -143,15 +147,14 @@ class Store:
         return await self._read(query, again=False)
 
     async def _ask(self, job: Job) -> Any:
-        asked = _Asked(job, Future())
-        with self._news:
+        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        with self._lock:
             if self._state != "open":
                 raise StoreError("the ledger is closed")
-            self._waiting.append(asked)
+            self._waiting.append(_Asked(job, answer))
             self._due = 0.0
-            self._news.notify()
-        assert asked.answer
-        return await asyncio.wrap_future(asked.answer)  # wakes the loop without making the thread wait for it
+        self._news.put(None)
+        return await answer
 
     def _run(self) -> None:
         """The writer's thread, from start to end."""
@@ -174,7 +177,7 @@ class Store:
                 log.info("ledger.recovered", path=str(self.path))
 
     def _end(self) -> None:
-        with self._news:
+        with self._lock:
             self._state = "closed"
             left, self._waiting = self._waiting, []
         for asked in left:
@@ -184,8 +187,8 @@ class Store:
 
     def _next(self) -> list[_Asked] | None:
         """Wait for what is due; nothing where only the file is to be tried again, None at the end."""
-        with self._news:
-            while True:
+        while True:
+            with self._lock:
                 now = time.monotonic()
                 retry = self._retry_at if self._database.mode == "memory" else math.inf
                 if self._state == "closed" and not self._waiting:
@@ -195,7 +198,8 @@ class Store:
                     batch, self._waiting, self._due = self._waiting, [], math.inf
                     return batch
                 wake = min(self._due, retry)
-                self._news.wait(None if wake == math.inf else wake - now)
+            with suppress(queue.Empty):
+                self._news.get(timeout=None if wake == math.inf else wake - now)
 
     def _write(self, batch: list[_Asked]) -> None:
         before = self._database.mode
@@ -218,20 +222,25 @@ class Store:
 class _Asked:
     """A job, and who waits for it."""
 
-    def __init__(self, job: Job, answer: Future[Any] | None = None) -> None:
+    def __init__(self, job: Job, answer: asyncio.Future[Any] | None = None) -> None:
         self.job = job
         self.answer = answer
 
     def tell(self) -> None:
         error = self.job.error
-        if self.answer is None:
-            if error:
-                log.error("ledger.record_failed", error=f"{type(error).__name__}: {error}")
-        elif self.answer.set_running_or_notify_cancel():
-            if error:
-                self.answer.set_exception(error)
-            else:
-                self.answer.set_result(self.job.result)
+        if self.answer:
+            with suppress(RuntimeError):  # the loop is closed, and nobody waits any more
+                self.answer.get_loop().call_soon_threadsafe(self._answer, self.answer)
+        elif error:
+            log.error("ledger.record_failed", error=f"{type(error).__name__}: {error}")
+
+    def _answer(self, answer: asyncio.Future[Any]) -> None:
+        if answer.done():
+            return  # cancelled
+        if self.job.error:
+            answer.set_exception(self.job.error)
+        else:
+            answer.set_result(self.job.result)
 
 
 def _nothing(_connection: sqlite3.Connection) -> None:
