@@ -334,7 +334,8 @@ class Done(Struct, frozen=True, kw_only=True, tag="done", omit_defaults=True):
 
     ``attempt`` is the one that answered; ``began``, where it is not 0, the one that broke off and whose text it goes
     on from. ``cost_microusd`` is in millionths of a dollar. ``flaw`` is what the
-    daemon found wrong with it, where it found anything: a refusal, say, that no route wants passed over.
+    daemon found wrong with it, where it found anything: a refusal, say, that no route wants passed over. ``refusal``
+    is what an API said instead of an answer, where it marked that as a refusal itself: no `Delta` brings it.
     ``tokens_per_second`` counts decoding only; ``ttft_s`` runs from the request's arrival.
     """
 
@@ -356,6 +357,7 @@ class Done(Struct, frozen=True, kw_only=True, tag="done", omit_defaults=True):
     attempts: list[Attempt] = []
     flaw: FailureKind | None = None
     flaw_message: str = ""
+    refusal: str = ""
 
     @property
     def text(self) -> str:
@@ -365,7 +367,8 @@ class Done(Struct, frozen=True, kw_only=True, tag="done", omit_defaults=True):
 
 class Error(Struct, frozen=True, kw_only=True, tag="error", omit_defaults=True):
     """A request failed. ``retryable`` says whether the same request may succeed later, ``retry_after``
-    (seconds) when; ``hint`` says what to do next. ``id`` is -1 where the request's id was unreadable.
+    (seconds) when; ``hint`` says what to do next. ``id`` is -1 where the request's id was unreadable. ``failure`` is
+    the kind of failure that it comes down to, where that is one.
     """
 
     id: int
@@ -376,6 +379,7 @@ class Error(Struct, frozen=True, kw_only=True, tag="error", omit_defaults=True):
     retry_after: float | None = None
     request_id: str = ""
     attempts: list[Attempt] = []
+    failure: FailureKind | None = None
 
 
 class RouteResult(Struct, frozen=True, kw_only=True, tag="route_result"):

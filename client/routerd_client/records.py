@@ -153,13 +153,18 @@ class FeedbackRecord(Struct, frozen=True, omit_defaults=True, kw_only=True):
     note: str = ""
 
 
+EMBEDDING = "embedding"
+"""The `ChatRecord.tier` of what wanted no answer, but vectors."""
+
+
 class ChatRecord(Struct, frozen=True, omit_defaults=True, kw_only=True):
     """One chat as the ledger has it. ``time`` is when it ended, in seconds since 1970.
 
     ``asked`` is the model that the request named; ``backend`` and ``model`` are who answered, ``""`` where nobody
-    did; ``code`` and ``message`` are of the error it ended with. ``tier`` is ``simple`` or ``complex`` where its
-    complexity chose the first candidate. ``hops`` counts its attempts. Those, ``feedback``, ``prompt`` (the newest
-    ask) and ``answer`` stand only where the whole of it was asked for; both texts are None where they are not kept.
+    did; ``tried`` is the backend of the last attempt; ``code`` and ``message`` are of the error it ended with. ``tier``
+    is ``simple`` or ``complex`` where its complexity chose the first candidate, or `EMBEDDING`. ``hops`` counts its
+    attempts. Those, ``feedback``, ``prompt`` (the newest ask) and ``answer`` stand only where the whole of it was asked
+    for; both texts are None where they are not kept.
     """
 
     request_id: str
@@ -195,6 +200,7 @@ class ChatRecord(Struct, frozen=True, omit_defaults=True, kw_only=True):
     feedback: list[FeedbackRecord] = []
     prompt: str | None = None
     answer: str | None = None
+    tried: str = ""
 
 
 class StatsRow(Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -285,7 +291,7 @@ class QuotaStatus(Struct, frozen=True, omit_defaults=True, kw_only=True):
 
 
 class BackendStatus(Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """One backend as the daemon sees it. Rates and latencies cover the backend's window.
+    """One backend as the daemon sees it. Rates and latencies cover the last ``window_s`` seconds.
 
     ``retry_in_s`` is how long it still cools down (0 where it does not).
     """
@@ -303,6 +309,7 @@ class BackendStatus(Struct, frozen=True, omit_defaults=True, kw_only=True):
     ttft_p50_s: float | None = None
     ttft_p95_s: float | None = None
     in_flight: int = 0
+    window_s: float = 0.0
 
 
 class ModelStatus(Struct, frozen=True, omit_defaults=True, kw_only=True):

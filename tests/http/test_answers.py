@@ -7,10 +7,12 @@ from msgspec.structs import replace
 
 from routerd.backends.base import News, Piece
 from routerd.backends.http import Http
+from routerd.backends.transport import STALE_S
 from routerd.routing.terms import Terms
 from routerd.selftest.fake_api import FORMATS, FakeApi
 from routerd.selftest.fake_formats import Knobs
 from routerd_client.chat import FinishReason, Message, Usage
+from routerd_client.records import FailureKind
 from tests.support.wait import until
 from tests.unit.chats import TOOLS
 
@@ -122,6 +124,18 @@ async def test_a_connection_that_the_server_gave_up_is_no_failure(http: Http, ap
         assert (await ask(there)).text == "Hello, world!"
 
     assert api.connections == 3
+
+
+async def test_a_server_that_breaks_off_while_it_thinks_is_not_asked_again_unasked(http: Http, api: FakeApi) -> None:
+    """It may charge for what it thought, though the connection was one that was used before."""
+    there = backend(http, "openai", api.base_url)
+    await ask(there)
+    api.knobs.stale, api.knobs.before_headers = True, STALE_S + 0.1
+
+    broken = await failure(there)
+
+    assert (broken.kind, broken.billed) == (FailureKind.CONNECT_FAILED, True)
+    assert len(api.asked) == 2
 
 
 @each_kind

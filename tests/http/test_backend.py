@@ -50,7 +50,7 @@ async def test_what_an_address_asks_for_beside_its_path_is_kept(http: Http, api:
 async def test_what_it_can(http: Http) -> None:
     there = backend(http, "openai", "", context=1000, tools=False)
 
-    assert there.limits() == Limits(context=1000, tools=False)
+    assert there.limits() == Limits(context=1000, tools=False, embeddings=True)
     assert there.refusal() is None
     assert (there.busy(), there.wait()) == (0, 0)
 

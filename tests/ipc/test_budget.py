@@ -10,17 +10,11 @@ from pathlib import Path
 import anyio
 import pytest
 
-from routerd.backends.base import BackendError
-from routerd.backends.http import HttpBackend
-from routerd.dispatch.embed import embed
-from routerd.dispatch.hop import DeniedError
-from routerd.dispatch.run import Call
 from routerd.selftest.fake_api import FakeApi, fake_api, refused_url
 from routerd.selftest.fake_formats import Knobs
 from routerd_client import AsyncClient, Done, InterruptedAnswerError, RequestFailedError
-from routerd_client.chat import ChatRequest, Message
 from routerd_client.protocol import BudgetResult, ErrorCode
-from routerd_client.records import Attempt, BudgetLine, FailureKind, Outcome
+from routerd_client.records import Attempt, BreakerState, BudgetLine, FailureKind, Outcome
 from tests.support.daemon import Running, fake, routes, running_daemon
 from tests.support.wait import until
 
@@ -156,23 +150,79 @@ async def test_where_nothing_is_left_local_models_go_on(tmp_path: Path) -> None:
         assert found.reason.startswith("budget_daily")
 
 
-async def test_a_request_that_may_cost_too_much_is_denied_at_the_attempt(tmp_path: Path) -> None:
-    """There is something left, so the decision lets it through; but not enough for this one."""
+async def test_a_request_that_may_cost_more_than_is_left_is_not_even_tried(tmp_path: Path) -> None:
+    """There is something left, but not enough for this one; explain says so too."""
     budgets = "{monthly_usd: 0.005}"
     async with (
         fake_api() as api,
         spending(tmp_path, api, budgets, local=True) as daemon,
         daemon.client() as client,
     ):
-        done = await ask(client)
-
-        assert [(a.backend, a.outcome, a.failure) for a in done.attempts] == [
-            ("cloud", Outcome.FAILED, FailureKind.BUDGET_DENIED),
-            ("small", Outcome.OK, None),
-        ]
-        assert done.attempts[0].message.startswith("budget_monthly: ")
+        decision = await client.route("hello", max_tokens=ANSWER)
+        (skipped,) = decision.skipped
+        assert (skipped.backend, skipped.failure) == ("cloud", FailureKind.BUDGET_DENIED)
+        assert skipped.reason.startswith("budget_monthly: ")
+        assert "$0.005 is left, and this request may cost $0.01" in skipped.reason
+        assert [a.backend for a in (await ask(client)).attempts] == ["small"]
         assert api.asked == []
+
+        assert (await client.route("hello", max_tokens=1)).skipped == []
+        assert (await client.chat("hello", max_tokens=1)).backend == "cloud"
+
+
+async def test_money_that_somebody_else_took_meanwhile_is_found_missing_at_the_attempt(tmp_path: Path) -> None:
+    """Both are let through, for either fits; the second one waits, and finds that nothing was given back."""
+    budgets = "{monthly_usd: 0.016}"
+    async with (
+        fake_api(Knobs(usage=False, before_headers=0.1)) as api,
+        spending(tmp_path, api, budgets, local=True) as daemon,
+        daemon.client() as client,
+    ):
+        done: list[Done] = []
+
+        async def one() -> None:
+            done.append(await ask(client))
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(one)
+            tasks.start_soon(one)
+
+        attempts = [[(a.backend, a.outcome, a.failure) for a in one.attempts] for one in done]
+        assert sorted(attempts, key=len) == [
+            [("cloud", Outcome.OK, None)],
+            [("cloud", Outcome.FAILED, FailureKind.BUDGET_DENIED), ("small", Outcome.OK, None)],
+        ]
+        assert len(api.asked) == 1
         assert daemon.backend("cloud").failures == 0
+
+
+async def test_who_waits_for_money_does_not_hold_the_probe_of_a_breaker(tmp_path: Path) -> None:
+    rest = "budgets: {daily_usd: 0.016}"
+    async with fake_api(Knobs(status=500)) as api, fake_api(Knobs(before_headers=60)) as slow:
+        cloud = paid(api, health={"allowed_fails": 1, "cooldown": 0.05})
+        text = routes(rest=rest, cloud=cloud, slow=paid(slow))
+        async with running_daemon(tmp_path, text) as daemon, daemon.client() as client:
+            with pytest.raises(RequestFailedError):
+                await ask(client, model="cloud")
+            api.knobs.status = 200
+            await until(lambda: daemon.backend("cloud").breaker is BreakerState.HALF_OPEN, "it may be tried")
+
+            async with anyio.create_task_group() as tasks:
+
+                async def spending_most() -> None:
+                    await ask(client, model="slow")
+
+                async def waiting() -> None:
+                    await ask(client, model="cloud")
+
+                tasks.start_soon(spending_most)
+                await until(lambda: slow.asked, "most of the money is set aside")
+                tasks.start_soon(waiting)
+                await until(lambda: daemon.status().requests["open"] == 2, "another one waits for it")
+
+                done = await client.chat("hello", model="cloud", max_tokens=1)  # for this there is enough
+                assert done.backend == "cloud"
+                tasks.cancel_scope.cancel()
 
 
 @pytest.mark.parametrize(
@@ -401,47 +451,3 @@ async def test_the_fuller_quota_goes_first_and_headers_correct_it(tmp_path: Path
             assert [candidate.backend for candidate in decision.candidates] == ["b", "a", "c"]
             assert (await client.budget()).quotas[0].used == 90
             assert (await ask(client, context={"task": "thrift"})).backend == "c"
-
-
-async def test_embeddings_are_paid_for_too(tmp_path: Path) -> None:
-    """Five tokens, at ten micro-dollars each; what may cost more than is left is not asked."""
-    fields = {"input": ["Hello?", "A cat"]}
-    async with fake_api() as api, spending(tmp_path, api, "{daily_usd: 0.002}") as daemon:
-        dispatcher, generation = daemon.daemon.dispatcher, daemon.daemon.generation
-        call = Call(0, "r", ChatRequest(messages=[Message("user", "Hello?")]), client="test")
-        decided, backend = dispatcher.decide(generation, call), generation.backends["cloud"]
-        assert isinstance(backend, HttpBackend)
-
-        await embed(dispatcher.purse, generation, call, decided, backend, fields)
-        assert await spent(daemon) == 50
-        api.knobs.status = 503
-        with pytest.raises(BackendError):
-            await embed(dispatcher.purse, generation, call, decided, backend, fields)
-        assert await spent(daemon) == 50
-        with pytest.raises(DeniedError, match="budget_daily"):
-            await embed(dispatcher.purse, generation, call, decided, backend, {"input": "long " * 1000})
-        assert len(api.asked) == 2
-
-
-async def test_embeddings_that_never_left_cost_nothing(tmp_path: Path) -> None:
-    fields = {"input": "Hello?"}
-    async with fake_api(Knobs(before_headers=60)) as api:
-        one_at_a_time = json.loads(paid(api))
-        one_at_a_time["openai"] |= {"concurrency": 1, "timeouts": {"first_token": 60}}
-        async with running_daemon(tmp_path, routes(cloud=json.dumps(one_at_a_time))) as daemon:
-            dispatcher, generation = daemon.daemon.dispatcher, daemon.daemon.generation
-            call = Call(0, "r", ChatRequest(messages=[Message("user", "Hello?")]), client="test")
-            decided, backend = dispatcher.decide(generation, call), generation.backends["cloud"]
-            assert isinstance(backend, HttpBackend)
-            asking = (dispatcher.purse, generation, call, decided, backend, fields)
-
-            async with anyio.create_task_group() as first:
-                first.start_soon(embed, *asking)
-                await until(lambda: api.asked, "the first one has the seat")
-                async with anyio.create_task_group() as second:
-                    second.start_soon(embed, *asking)
-                    await until(lambda: backend.busy() > 1, "the second one waits for it")
-                    second.cancel_scope.cancel()
-                assert await spent(daemon) == 0
-                first.cancel_scope.cancel()
-            assert await spent(daemon) > 0

@@ -7,6 +7,7 @@ import sqlite3
 import anyio
 import pytest
 
+from routerd.ctl.ledger import row
 from routerd_client.errors import RequestFailedError
 from routerd_client.protocol import ErrorCode
 from routerd_client.records import FailureKind, Outcome
@@ -54,6 +55,15 @@ async def test_every_chat_is_told_with_its_whole_story(tmp_path):
 
         newest = await client.decisions()
         assert [chat.outcome for chat in newest] == [Outcome.CANCELLED, Outcome.FAILED, Outcome.OK, Outcome.OK]
+        assert [(chat.backend, chat.tried) for chat in newest] == [
+            ("", "shaky"),
+            ("", ""),
+            ("sound", "sound"),
+            ("sound", "sound"),
+        ]
+        cancelled, unknown = (row(chat) for chat in newest[:2])
+        assert (cancelled["backend"], cancelled["route"]) == ("shaky", "(request)")
+        assert (unknown["backend"], unknown["endpoint"], unknown["route"]) == ("", "nobody", "")
         assert [chat.request_id for chat in await client.decisions(limit=1, before=newest[1].request_id)] == [
             passed.request_id
         ]

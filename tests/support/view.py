@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from routerd.routing.view import Denial, Limits
+from routerd.routing.view import Denial, Limits, Wanted
+from routerd_client.records import FailureKind
 
 
 class FakeView:
@@ -18,10 +19,11 @@ class FakeView:
     def _of(self, fact: str, backend: str, otherwise: Any) -> Any:
         return self._facts.get(fact, {}).get(backend, otherwise)
 
-    def blocked(self, backend: str) -> str:
-        return self._of("blocked", backend, "")
+    def blocked(self, backend: str) -> Denial | None:
+        why = self._of("blocked", backend, "")
+        return Denial(why, FailureKind.SERVER_ERROR) if why else None
 
-    def denied(self, backend: str) -> Denial | None:
+    def denied(self, backend: str, _wanted: Wanted) -> Denial | None:
         return self._of("denied", backend, None)
 
     def note(self, backend: str) -> str:

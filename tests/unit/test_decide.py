@@ -18,7 +18,7 @@ from routerd.routing.match import compile_match
 from routerd.routing.overrides import compile_overrides
 from routerd.routing.table import Table, compile_table
 from routerd_client.chat import ChatRequest, Message, Priority, Sampling
-from routerd_client.records import Decision, Skipped
+from routerd_client.records import Decision, FailureKind, Skipped
 from tests.support.view import FakeView
 
 
@@ -134,7 +134,7 @@ def test_a_match_is_a_subset_of_the_context(match: dict[str, Any], context: dict
 def test_a_blocked_backend_is_skipped_with_its_reason() -> None:
     decision = decided(table(), ask(), FakeView(blocked={"small": "breaker open"}))
     assert names(decision) == ["large"]
-    assert decision.skipped == [Skipped("small", "breaker open")]
+    assert decision.skipped == [Skipped("small", "breaker open", FailureKind.SERVER_ERROR)]
 
 
 def test_where_all_are_blocked_nobody_is_a_candidate() -> None:
@@ -168,7 +168,7 @@ def test_the_trace_tells_the_whole_way() -> None:
 
 def test_the_trace_of_a_named_model_says_that_routes_were_not_asked() -> None:
     trace = decided(table(STRANGERS), ask("small"), trace=True).trace
-    assert trace[0] == "the request names small: routes are not asked"
+    assert trace[:2] == ["the request names small: routes are not asked", "backend small: nobody else is asked"]
 
 
 def test_a_routes_overrides_are_laid_on_and_told() -> None:

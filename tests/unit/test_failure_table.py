@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from routerd.dispatch.run import verdict
 from routerd.health.failure import RULES
 from routerd_client.protocol import ErrorCode
 from routerd_client.records import FailureKind
 
+K = FailureKind
 each_kind = pytest.mark.parametrize("kind", list(FailureKind), ids=lambda kind: kind.value)
 
 
@@ -45,3 +47,19 @@ def test_a_backend_that_says_no_rests_and_is_not_sick(kind: FailureKind) -> None
     says_no = (FailureKind.RATE_LIMITED, FailureKind.OVERLOADED, FailureKind.QUOTA_SPENT, FailureKind.AUTH_FAILED)
     assert bool(RULES[kind].rests) == (kind in says_no)
     assert not (RULES[kind].rests and RULES[kind].counts)
+
+
+@pytest.mark.parametrize(
+    ("failures", "code", "kind"),
+    [
+        ([K.RATE_LIMITED, K.RATE_LIMITED], ErrorCode.OVERLOADED, K.RATE_LIMITED),
+        ([K.RATE_LIMITED, K.OVERLOADED], ErrorCode.OVERLOADED, None),
+        ([K.RATE_LIMITED, None], ErrorCode.OVERLOADED, K.RATE_LIMITED),
+        ([K.RATE_LIMITED, K.CONNECT_FAILED], ErrorCode.UNAVAILABLE, None),
+        ([K.CONTEXT_OVERFLOW, None], ErrorCode.CONTEXT_OVERFLOW, K.CONTEXT_OVERFLOW),
+        ([None], ErrorCode.UNAVAILABLE, None),
+        ([], ErrorCode.UNAVAILABLE, None),
+    ],
+)
+def test_why_nobody_was_asked(failures: list[K | None], code: ErrorCode, kind: K | None) -> None:
+    assert verdict(failures) == (code, kind)

@@ -7,18 +7,24 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from time import perf_counter
 
 import anyio
 import pytest
 from msgspec.structs import replace
 
 from routerd.config.load import load
+from routerd.dispatch.costs import Costs
 from routerd.dispatch.hop import Asking, DeniedError
+from routerd.dispatch.persona import with_persona
 from routerd.dispatch.purse import Purse
+from routerd.routing.terms import Terms
+from routerd.routing.view import Wanted
 from routerd.spend.budget import TOTAL
 from routerd.spend.price import shipped
+from routerd.spend.quota import Told
 from routerd.spend.tariff import tariffs
-from routerd.store.writer import Store
+from routerd.store.writer import READERS, Store
 from routerd_client.chat import ChatRequest, Message, Usage
 from tests.support.wait import until
 
@@ -102,6 +108,23 @@ async def test_a_new_day_and_a_new_month_begin_where_the_user_lives(tmp_path: Pa
         assert found.accounts.spent(TOTAL, "2026-12") == 1800
 
 
+async def test_what_is_set_aside_at_midnight_is_written_on_the_day_on_which_it_counts(tmp_path: Path) -> None:
+    class Ticking(Clock):
+        def __call__(self) -> float:
+            self.now += 0.4
+            return self.now
+
+    clock = Ticking("2026-11-30T22:59:58")
+    async with purse(tmp_path, clock) as found:
+        for start in range(5):
+            clock.now = datetime(2026, 11, 30 - start, 22, 59, 58, tzinfo=UTC).timestamp() + 0.3 * start
+            found.accounts.restart(clock.now)
+            hop = await found.open(asking())
+            assert hop.row
+            assert found.accounts.calendar.day_of(hop.row.time) == found.accounts.open[hop.row.reservation].period
+            found.close(hop, None, billed=False, told=[])
+
+
 async def test_who_waits_for_others_goes_on_when_they_are_settled(tmp_path: Path) -> None:
     async with purse(tmp_path, Clock("2026-11-21T12:00")) as found:
         first = await found.open(asking())
@@ -180,6 +203,107 @@ async def test_who_leaves_while_spending_is_recorded_leaves_it_counted(tmp_path:
         assert found.accounts.spent(TOTAL, "2026-11-21") == 950
 
 
+DEAR = """
+version: 1
+backends: {a: {openai: {model: m, base_url: https://there.example/v1}}}
+prices: {m: {input: 1, output: 1}, dear: {input: 100, output: 100}}
+routes: [{name: r, match: {task: r}, use: a, set: {model: dear}}]
+default: a
+budgets: {daily_usd: 0.001, routes: {r: {daily_usd: 0.0005}}, clients: {c: {daily_usd: 0.0007}}}
+"""
+
+
+@pytest.mark.parametrize("answer", [0, 400, 700, 850, 950, 2000, None])
+@pytest.mark.parametrize(("model", "route", "client"), [("", "", ""), ("", "r", ""), ("dear", "r", ""), ("", "", "c")])
+async def test_a_decision_knows_what_would_be_refused_and_says_the_same(
+    tmp_path: Path, answer: int | None, model: str, route: str, client: str
+) -> None:
+    config = load(DEAR, "routes.yaml").config
+    prices = tariffs(config, shipped())
+    wanted = Wanted(ChatRequest(messages=[Message("user", "hello")], max_tokens=answer), Terms(model=model), route)
+    async with Store(tmp_path / "ledger.db") as store:
+        found = Purse(store, Clock("2026-11-21T12:00"))
+        found.configure(config, shipped())
+        await found.record("a", "m", "", 120)
+
+        told = Costs(found, prices, client, with_a_persona).denial("a", wanted)
+        chat = with_a_persona(wanted.chat, wanted.terms)
+        tariff = prices.of("a", model)
+        refused = ""
+        try:
+            asking = Asking(backend="a", tariff=tariff, chat=chat, request="r", attempt=1, route=route, client=client)
+            await found.open(asking)
+        except DeniedError as error:
+            refused = error.message
+    assert (told.reason if told else "") == refused
+
+
+def with_a_persona(chat: ChatRequest, _terms: Terms) -> ChatRequest:
+    return with_persona(chat, "You are brief." * 5)
+
+
+async def test_a_decision_lets_those_through_who_are_to_wait(tmp_path: Path) -> None:
+    async with purse(tmp_path, Clock("2026-11-21T12:00")) as found:
+        await found.open(asking())
+
+        costs = Costs(found, tariffs(load(CONFIG, "routes.yaml").config, shipped()), "", lambda chat, _terms: chat)
+        assert costs.denial("a", Wanted(asking().chat, Terms(), "")) is None
+
+
+async def test_who_says_later_how_much_is_left_is_believed_whoever_ends_first(tmp_path: Path) -> None:
+    def told(left: float) -> list[Told]:
+        return [Told("requests", 5, left, 60.0, heard=perf_counter())]
+
+    async with Store(tmp_path / "ledger.db") as store:
+        found = Purse(store, Clock("2026-11-21T12:00"))
+        found.configure(load(QUOTA.format(5), "routes.yaml").config, shipped())
+        await found.load()
+        long, said = await found.open(prepaid()), told(4)
+        found.close(await found.open(prepaid()), Usage(5, 5), billed=True, told=told(2))
+        (meter,) = found.quotas.meters("a")
+        assert meter.used(found.now()) == 3
+
+        found.close(long, Usage(5, 5), billed=True, told=said)
+        assert meter.used(found.now()) >= 3
+
+
+async def test_books_that_were_locked_are_opened_when_the_ledger_can_be_read_again(tmp_path: Path) -> None:
+    async with purse(tmp_path, Clock("2026-11-21T12:00")) as found:
+        await spend(found, 900)
+    (tmp_path / "ledger.db").rename(tmp_path / "elsewhere.db")
+    (tmp_path / "ledger.db").mkdir()  # nobody can read that
+
+    async with Store(tmp_path / "ledger.db", retry_s=0.02) as store:
+        found = Purse(store, Clock("2026-11-21T13:00"))
+        found.configure(load(CONFIG, "routes.yaml").config, shipped())
+        await found.load()
+        await found.recover()
+        with pytest.raises(DeniedError, match="budget_locked"):
+            await found.open(asking())
+        await found.record("a", "m", "", 7)
+
+        (tmp_path / "ledger.db").rmdir()
+        (tmp_path / "elsewhere.db").rename(tmp_path / "ledger.db")
+        await until(lambda: store.mode == "file", "the file is there again")
+        await found.recover()
+        assert found.accounts.spent(TOTAL, "2026-11-21") == 907
+        with pytest.raises(DeniedError, match="budget_daily"):
+            await found.open(asking())
+
+
+async def test_books_of_a_ledger_that_is_lost_stay_locked_until_somebody_says_what_was_spent(tmp_path: Path) -> None:
+    (tmp_path / "ledger.db").write_bytes(b"this is no database" * 1000)
+    async with Store(tmp_path / "ledger.db", retry_s=0.01) as store:
+        found = Purse(store, Clock("2026-11-21T12:00"))
+        await found.load()
+        await until(lambda: store.mode == "file", "a new file was begun")
+        await found.recover()
+        assert found.accounts.locked
+
+        await found.set_spent(0, 0)
+        assert not found.accounts.locked
+
+
 QUOTA = """
 version: 1
 backends:
@@ -215,6 +339,28 @@ async def test_new_quotas_know_what_was_used_whoever_asks_first(tmp_path: Path) 
             for _ in range(3):
                 tasks.start_soon(ask)
         assert len(denied) == 3
+
+
+async def test_what_is_used_while_new_quotas_are_read_counts(tmp_path: Path) -> None:
+    go = threading.Event()
+    async with Store(tmp_path / "ledger.db") as store, anyio.create_task_group() as tasks:
+        found = Purse(store, Clock("2026-11-21T12:00"))
+        found.configure(load(QUOTA.format(5), "routes.yaml").config, shipped())
+        await found.load()
+        under_way = await found.open(prepaid())
+        found.configure(load(QUOTA.format(4), "routes.yaml").config, shipped())
+        reading: list[object] = []
+        for _ in range(READERS):
+            tasks.start_soon(store.read, lambda connection: (reading.append(connection), go.wait(30)))
+        await until(lambda: len(reading) == READERS, "nobody else can read")
+        async with anyio.create_task_group() as opening:
+            opening.start_soon(found.open, prepaid())
+            await anyio.wait_all_tasks_blocked()
+            found.close(under_way, Usage(5, 5), billed=True, told=[])
+            go.set()
+        (meter,) = found.quotas.meters("a")
+        assert meter.used(found.now()) >= 1
+        assert meter.held == 1
 
 
 async def test_quotas_that_cannot_be_read_are_in_nobodys_way(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, rule
 
 from routerd.config.budgets import BudgetsSpec, LimitSpec
-from routerd.spend.accounts import EVERY, Accounts, Entry, Reservation
+from routerd.spend.accounts import EVERY, MOST, Accounts, Entry, Reservation
 from routerd.spend.budget import TOTAL, Calendar, Denied, Limit, limits, scopes
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -115,7 +115,10 @@ def test_a_denial_says_which_limit_and_whether_waiting_helps() -> None:
     accounts.settle("a", 80)
     never = accounts.reserve("b", (TOTAL,), 30, now)
     assert isinstance(never, Denied)
-    assert str(never) == "budget_daily: $0.00008 of $0.0001 spent today; this request may cost $0.00003"
+    assert (
+        str(never)
+        == "budget_daily: $0.00008 of $0.0001 spent today; $0.00002 is left, and this request may cost $0.00003"
+    )
     assert not never.waits
     assert isinstance(accounts.reserve("b", (TOTAL,), 20, now), Reservation)
 
@@ -217,6 +220,55 @@ def test_what_nobody_can_divide_counts_everywhere() -> None:
     assert accounts.spent(TOTAL, "2026-11-21") == 30
     assert isinstance(accounts.reserve("b", scopes("a", "", ""), 21, now), Denied)
     assert isinstance(accounts.reserve("c", scopes("b", "", ""), 70, now), Reservation)
+
+
+def test_clients_that_call_themselves_anything_are_kept_apart_up_to_a_number() -> None:
+    accounts = books(total=Limit(None, 10**9), client_known=Limit(10**6, None))
+    now = at("2026-11-21T12:00")
+    for n in range(2 * MOST):
+        accounts.record(scopes("a", "", f"c{n}"), 1, now)
+    accounts.record(scopes("a", "", "known"), 5, now)
+
+    assert len(accounts.scopes()) <= MOST + 3
+    assert accounts.spent("client:known", "2026-11-21") == 5
+    assert accounts.spent(TOTAL, "2026-11") == accounts.spent("backend:a", "2026-11") == 2 * MOST + 5
+    each = [accounts.spent(f"client:c{n}", "2026-11") for n in range(2 * MOST)]
+    assert sum(each) + accounts.spent("client:(others)", "2026-11") == 2 * MOST
+
+
+def test_who_was_not_kept_apart_and_gets_a_limit_may_have_spent_all_of_the_others() -> None:
+    accounts = books()
+    now = at("2026-11-21T12:00")
+    for n in range(2 * MOST):
+        accounts.record(scopes("a", "", f"c{n}"), 1, now)
+    accounts.record(scopes("a", "", "late"), 30, now)
+
+    accounts.limit({"client:late": Limit(MOST, None), "client:c1": Limit(MOST, None)})
+
+    assert accounts.spent("client:late", "2026-11-21") >= 30
+    assert accounts.spent("client:c1", "2026-11-21") == 1
+    assert isinstance(accounts.reserve("x", scopes("a", "", "late"), MOST - 30, now), Denied)
+
+
+def test_days_that_are_over_are_kept_only_where_a_limit_may_ask_for_them() -> None:
+    accounts = books(client_known=Limit(100, None))
+    for day in range(1, 31):
+        for name in ("known", "other"):
+            accounts.record(scopes("a", "", name), 1, at(f"2026-11-{day:02}T12:00"))
+
+    assert accounts.spent("client:known", "2026-11-01") == accounts.spent(TOTAL, "2026-11-01") / 2 == 1
+    assert accounts.spent("client:other", "2026-11-01") == 0
+    assert accounts.spent("client:other", "2026-11-29") == 1  # in another time zone it may be today
+    assert accounts.spent("client:other", "2026-11") == 30
+
+
+def test_nothing_is_kept_of_reservations_that_are_closed() -> None:
+    accounts = books(total=Limit(100, None))
+    for n in range(3):
+        accounts.reserve(f"r{n}", scopes("a", "", f"c{n}"), 10, at("2026-11-21T12:00"))
+        accounts.settle(f"r{n}", 0)
+
+    assert accounts.scopes() == [TOTAL]
 
 
 def test_locked_books_allow_nothing() -> None:

@@ -8,16 +8,31 @@ from decimal import Decimal
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from routerd.config.load import load
+from routerd.routing.features import Features
 from routerd.spend.fresh import convert
 from routerd.spend.price import FREE, Price, Prices, Rates, dollars, microusd, most_prompt_tokens, shipped
 from routerd.spend.quota import ANSWER_TOKENS
 from routerd.spend.tariff import Tariff, Tariffs, tariffs
-from routerd_client.chat import ChatRequest, ImagePart, ImageURL, Message, TextPart, Usage
+from routerd_client.chat import (
+    ChatRequest,
+    Function,
+    FunctionSpec,
+    ImagePart,
+    ImageURL,
+    Message,
+    NamedTool,
+    ResponseFormat,
+    TextPart,
+    Tool,
+    ToolCall,
+    Usage,
+)
 
 MAKERS = {
     "claude-haiku-4-5": "https://api.anthropic.com/v1",
@@ -111,6 +126,51 @@ def test_the_bound_of_a_prompt_counts_bytes_images_and_what_formats_add() -> Non
     refused = Message("assistant", refusal="r" * 1000, name="n" * 1000)
     called = Message("tool", "", tool_call_id="i" * 1000)
     assert most_prompt_tokens(ChatRequest(messages=[refused, called]), 0) > 3000
+
+
+def _call(name: str = "f", arguments: str = "{}") -> Message:
+    return Message("assistant", tool_calls=[ToolCall("c", Function(name, arguments))])
+
+
+def _asks(text: str) -> dict[str, ChatRequest]:
+    """Requests with ``text`` in each place from which a server may put it into what the model reads."""
+    tool = Tool(FunctionSpec("f", parameters={"description": text}))
+    user = Message("user", "hello")
+    return {
+        "content": ChatRequest(messages=[Message("user", text)]),
+        "part": ChatRequest(messages=[Message("user", [TextPart(text)])]),
+        "reasoning": ChatRequest(messages=[Message("assistant", reasoning=text)]),
+        "call": ChatRequest(messages=[_call(name=text)]),
+        "arguments": ChatRequest(messages=[_call(arguments=text)]),
+        "tool": ChatRequest(messages=[user], tools=[Tool(FunctionSpec(text))]),
+        "description": ChatRequest(messages=[user], tools=[Tool(FunctionSpec("f", text))]),
+        "parameters": ChatRequest(messages=[user], tools=[tool]),
+        "choice": ChatRequest(messages=[user], tool_choice=NamedTool(Function(text))),
+        "schema": ChatRequest(messages=[user], response_format=ResponseFormat("json_schema", {"schema": text})),
+        "template": ChatRequest(messages=[user], template_args={"documents": text}),
+        "effort": ChatRequest(messages=[user], reasoning_effort=text),
+        "extra": ChatRequest(messages=[user], extra={"openai": {"documents": text}}),
+    }
+
+
+@pytest.mark.parametrize("character", ["a", '"', "\u4e16", "\U0001f30d"])
+@pytest.mark.parametrize("place", _asks(""))
+def test_the_bound_of_a_prompt_counts_every_byte_wherever_it_stands(place: str, character: str) -> None:
+    chat = _asks(character * 5000)[place]
+    written = place in ("parameters", "schema", "template", "extra")  # as JSON
+    size = len(msgspec.json.encode(character * 5000)) - 2 if written else len(character.encode()) * 5000
+
+    assert most_prompt_tokens(chat, Features(chat).prompt_bytes) >= size
+
+
+@pytest.mark.parametrize(
+    "fields", [{"n": 3}, {"n": 3.0}, {"max_completion_tokens": 300}, {"n_predict": 300.0}, {"max_new_tokens": 300}]
+)
+def test_fields_that_a_server_may_heed_before_others_count(fields: dict[str, Any]) -> None:
+    tariff = priced("{openai: {model: m, base_url: https://there.example/v1}, price: {input: 0, output: 1}}")
+    chat = ChatRequest(messages=[Message("user", "hello")], max_tokens=100, extra={"openai": fields})
+
+    assert tariff.bound(chat, 5) == 300
 
 
 @pytest.mark.parametrize(

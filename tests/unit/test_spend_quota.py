@@ -145,6 +145,23 @@ def test_a_reload_keeps_what_was_used() -> None:
     assert [meter.used(at("2026-11-21T13:00")) for meter in found.meters("a")] == [400, 400]
 
 
+def test_a_quota_that_comes_with_a_reload_knows_what_is_set_aside() -> None:
+    found = quotas(tokens("week", 1000))
+    first, second = Use(tokens=300), Use(tokens=200)
+    assert found.hold("a", first, 0.0) == ""
+    found.configure({"a": (tokens("week", 800),)}, BERLIN)
+    assert found.hold("a", second, 0.0) == ""
+
+    (meter,) = found.meters("a")
+    assert meter.held == 500
+    found.let_go("a", first, Use(), 1.0)
+    assert meter.held == 200
+    found.configure({}, BERLIN)
+    found.let_go("a", second, Use(), 1.0)
+    found.configure({"a": (tokens("week", 800),)}, BERLIN)
+    assert [meter.held for meter in found.meters("a")] == [0]
+
+
 def test_a_reload_that_changes_the_time_zone_begins_days_anew() -> None:
     found = quotas(tokens("day", 1000))
 
@@ -169,8 +186,8 @@ def test_what_the_provider_says_is_believed_of_the_quota_it_speaks_of() -> None:
     found = quotas(tokens("minute", 30_000), tokens("week", 2_000_000), QuotaSpec(per="5h", requests=50))
     now = at("2026-11-21T12:00:10")
 
-    found.correct("a", [Told("tokens", 30_000, 12_000, 20.0), Told("requests", 1000, 3, 1.0)], now)
-    found.correct("a", [Told("share", 1.0, 0.25, 3600.0, 18_000.0)], now)
+    found.correct("a", [Told("tokens", 30_000, 12_000, 20.0), Told("requests", 1000, 3, 1.0)], now, 0.0)
+    found.correct("a", [Told("share", 1.0, 0.25, 3600.0, 18_000.0)], now, 0.0)
 
     minute, week, hours = found.meters("a")
     assert minute.left(now) == 12_000
@@ -178,6 +195,30 @@ def test_what_the_provider_says_is_believed_of_the_quota_it_speaks_of() -> None:
     assert week.left(now) == 2_000_000
     assert hours.used(now) == 38
     assert hours.resets_at(now) == now + 3600
+
+
+def test_what_was_said_before_does_not_override_what_was_said_later() -> None:
+    """A long answer's headers came with its beginning, and are looked at when it ends."""
+    found = quotas(tokens("hour", 1000))
+    now = at("2026-11-21T12:00")
+
+    found.correct("a", [Told("tokens", 1000, 400, 600.0, heard=50.0)], now, 50.0)
+    found.correct("a", [Told("tokens", 1000, 900, 660.0, heard=10.0)], now, 50.0)
+
+    (meter,) = found.meters("a")
+    assert meter.left(now) == 400
+    assert meter.resets_at(now) == now + 600
+
+
+def test_what_was_said_a_while_ago_counts_from_then() -> None:
+    found = quotas(tokens("minute", 1000))
+    now = at("2026-11-21T12:00:10")
+    (meter,) = found.meters("a")
+
+    found.correct("a", [Told("tokens", 1000, 400, 30.0, heard=50.0)], now, 70.0)
+    assert (meter.left(now), meter.resets_at(now)) == (400, now + 10)
+    found.correct("a", [Told("tokens", 1000, 100, 30.0, heard=60.0)], now, 100.0)
+    assert meter.left(now) == 400  # that was of a window that is over
 
 
 def test_the_makers_headers_are_understood() -> None:
@@ -203,10 +244,13 @@ def test_the_makers_headers_are_understood() -> None:
     }
     now = datetime.fromisoformat("2026-11-21T12:00:00+00:00").timestamp()
 
-    assert rate_limits(openai, now) == [Told("tokens", 30000, 12000, 360.0), Told("requests", 500, 499, 0.12)]
-    assert rate_limits(anthropic, now) == [
+    assert rate_limits(openai, now, 7.0) == [
+        Told("tokens", 30000, 12000, 360.0, heard=7.0),
+        Told("requests", 500, 499, 0.12, heard=7.0),
+    ]
+    assert rate_limits(anthropic, now, 0.0) == [
         Told("tokens", 80000, 79000, 60.0),
         Told("share", 1.0, 0.6, 1795262400 - now, 18000.0),
     ]
-    assert rate_limits(codex, now) == [Told("share", 1.0, 0.75, 60.0, 18000.0)]
-    assert rate_limits({"x-ratelimit-limit-tokens": "many", "content-type": "text/html"}, now) == []
+    assert rate_limits(codex, now, 0.0) == [Told("share", 1.0, 0.75, 60.0, 18000.0)]
+    assert rate_limits({"x-ratelimit-limit-tokens": "many", "content-type": "text/html"}, now, 0.0) == []

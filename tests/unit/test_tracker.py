@@ -52,6 +52,7 @@ def test_a_shorter_retry_after_does_not_end_a_longer_one() -> None:
     failed(health, 0.0, FailureKind.RATE_LIMITED, "", 30.0)
     failed(health, 0.0, FailureKind.OVERLOADED, "", 1.0)
     assert not health.take(29.0)
+    assert health.blamed(29.0) is FailureKind.RATE_LIMITED
 
 
 def test_a_rate_limit_does_not_open_the_breaker() -> None:

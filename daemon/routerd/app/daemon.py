@@ -196,6 +196,7 @@ class Daemon:
             ttft_p50_s=figures.ttft_p50_s,
             ttft_p95_s=figures.ttft_p95_s,
             in_flight=model.in_flight if model else 0,
+            window_s=figures.window_s,
         )
 
     def _reloaded(self, result: ReloadResult) -> None:

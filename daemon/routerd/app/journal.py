@@ -11,8 +11,9 @@ import anyio
 import structlog
 
 from routerd_client.protocol import Done, Error
-from routerd_client.records import Attempt, BreakerState, FailureKind
+from routerd_client.records import EMBEDDING, Attempt, BreakerState, FailureKind
 
+from .. import clock
 from ..dispatch.generation import Generation
 from ..dispatch.run import Call, Run
 from ..health.outcomes import Outcomes, standing
@@ -23,6 +24,9 @@ from ..store.records import Entry
 from .shadow import Shadows
 
 log = structlog.get_logger()
+
+DIGITS = 4
+"""Of a second in what is told: tenths of a millisecond."""
 
 
 class _Source(Protocol):
@@ -41,7 +45,8 @@ class Journal:
         self._outcomes = outcomes
         self._shadows = shadows
         self._began: dict[str, float] = {}
-        self._idle = anyio.Event()
+        self._idle: anyio.Event | None = None
+        """Is set when no chat is open any more; None where nobody waits for that."""
         self.counts = {"open": 0, "ok": 0, "failed": 0, "cancelled": 0}
         self.hits: Counter[str] = Counter()
         """Chats that each route took, by its name; ``""`` are those that no route took."""
@@ -51,28 +56,28 @@ class Journal:
     def started(self, call: Call) -> None:
         self._began[call.request_id] = time.perf_counter()
         self.counts["open"] += 1
-        if self._idle.is_set():
-            self._idle = anyio.Event()
 
     async def rest(self, until: float) -> int:
         """Wait for the open chats' ends, to ``until`` on the loop's clock at most; how many are open then."""
         with anyio.CancelScope(deadline=until):
             if self.counts["open"]:
+                self._idle = self._idle or anyio.Event()
                 await self._idle.wait()
         return self.counts["open"]
 
     def ended(self, call: Call, run: Run | None, terminal: Done | Error | None) -> None:
         how = "ok" if isinstance(terminal, Done) else "failed" if terminal else "cancelled"
         self.counts["open"] -= 1
-        if not self.counts["open"]:
+        if self._idle and not self.counts["open"]:
             self._idle.set()
+            self._idle = None
         self.counts[how] += 1
         if run:
             self.named += bool(run.decision.named)
             self.hits[run.decision.route] += not run.decision.named
         total_s = time.perf_counter() - self._began.pop(call.request_id)
         self._record(call, run, terminal, total_s)
-        facts = _facts(call, run, terminal) | {"total_s": total_s}
+        facts = _facts(call, run, terminal) | {"total_s": round(total_s, DIGITS)}
         texts = _texts(call, run) if self._source.generation.config.log.prompts else {}
         (log.warning if how == "failed" else log.info)(f"chat.{how}", **facts, **texts)
         self._source.hub.publish("decision", how, **facts)
@@ -85,16 +90,16 @@ class Journal:
 
     def _record(self, call: Call, run: Run | None, terminal: Done | Error | None, total_s: float) -> None:
         generation, now = self._source.generation, time.time()
-        keeps, clock = generation.config.ledger, time.localtime(now - total_s)
+        keeps, local = generation.config.ledger, time.localtime(now - total_s)
         attempts = run.attempts if run else []
         models = [b.model if (b := generation.backends.get(a.backend)) else "" for a in attempts]
         standings = [standing(a, _flaw(a, terminal)) for a in attempts]
         for attempt, model, said in zip(attempts, models, standings, strict=True):
-            self._outcomes.note((attempt.backend, model), anyio.current_time(), good=said == "good", bad=said == "bad")
+            self._outcomes.note((attempt.backend, model), clock.now(), good=said == "good", bad=said == "bad")
         self._source.ledger.record(
             Entry(
                 time=now,
-                moment=Moment(clock.tm_hour * 60 + clock.tm_min, clock.tm_wday),
+                moment=Moment(local.tm_hour * 60 + local.tm_min, local.tm_wday),
                 request_id=call.request_id,
                 client=call.client,
                 chat=call.chat,
@@ -105,7 +110,7 @@ class Journal:
                 standings=standings,
                 total_s=total_s,
                 tier=_tier(run),
-                answer=run.reception.text if keeps.text and run else None,
+                answer=run.reception.text if keeps.text and run and not call.embedding else None,
                 text_max=keeps.text_max,
             )
         )
@@ -117,6 +122,8 @@ def _flaw(attempt: Attempt, terminal: Done | Error | None) -> FailureKind | None
 
 
 def _tier(run: Run | None) -> str:
+    if run and run.call.embedding:
+        return EMBEDDING
     if run is None or not run.decision.scores or not run.decided.items:
         return ""
     return "complex" if run.decided.items[0].rank else "simple"
@@ -130,16 +137,19 @@ def _facts(call: Call, run: Run | None, terminal: Done | Error | None) -> dict[s
         "endpoint": run.decision.endpoint if run else call.chat.model,
     }
     if run and run.decision.scores:
-        facts |= {"scores": run.decision.scores, "tier": _tier(run)}
+        facts |= {"scores": {name: round(score, 2) for name, score in run.decision.scores.items()}, "tier": _tier(run)}
     if run and run.decision.candidates:
         facts["why"] = "; ".join(run.decision.candidates[0].reasons)
     match terminal:
         case Done():
             facts |= {"backend": terminal.backend, "model": terminal.model, "finish": terminal.finish_reason.value}
             facts |= {"prompt_tokens": terminal.usage.prompt_tokens, "answer_tokens": terminal.usage.completion_tokens}
-            facts |= {"ttft_s": terminal.ttft_s, "cost_microusd": terminal.cost_microusd}
+            ttft_s = None if terminal.ttft_s is None else round(terminal.ttft_s, DIGITS)
+            facts |= {"ttft_s": ttft_s, "cost_microusd": terminal.cost_microusd}
         case Error():
             facts |= {"code": terminal.code.value, "error": terminal.message}
+        case None if run and run.attempts:
+            facts["backend"] = run.attempts[-1].backend
     return facts
 
 

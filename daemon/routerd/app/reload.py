@@ -97,8 +97,8 @@ class Reloader:
 
     async def _watch_one(self, path: Path, tasks: anyio.abc.TaskGroup, known: str | None = None) -> None:
         async with aclosing(changes(path, last=known)) as digests:
-            async for _ in digests:
-                await self.reload(tasks, f"{path.name} changed")
+            async for found in digests:
+                await self.reload(tasks, f"{path.name} changed" if found else f"{path.name} is gone")
 
     async def _carry_out(self, pending: _Pending, reason: str) -> None:
         async with self._lock:
@@ -112,16 +112,20 @@ class Reloader:
             compiled = await to_thread.run_sync(compile_file, self._places.config, self._places.state)
         except ConfigFailedError as error:
             self.errors = error.errors
-            log.warning("reload.refused", reason=reason, errors=[str(e) for e in error.errors])
+            log.warning("reload.refused", reason=reason, errors=[str(e) for e in error.errors], in_force=number)
             result = ReloadResult(id=0, generation=number, errors=error.errors)
             self._on_change(result)
             return result
-        self.errors = []
+        refused, self.errors = self.errors, []
         loaded = compiled.loaded
         if loaded.digest == self.generation.digest:
             # What it names may be new: a persona, a classifier.
             self.generation = replace(self.generation, table=compiled.table, personas=compiled.personas)
-            return ReloadResult(id=0, generation=number)
+            result = ReloadResult(id=0, generation=number)
+            if refused:
+                log.info("reload.unchanged", reason=reason, in_force=number)
+                self._on_change(result)
+            return result
         self.last_plan = plan(self.generation.config, loaded.config)
         self.generation = self._enter(number + 1, compiled)
         log.info("reload.done", reason=reason, generation=self.generation.number, plan=self.last_plan.summary)

@@ -97,6 +97,7 @@ async def running(
             await tasks.start(daemon.listener.run)
             tasks.start_soon(daemon.gateway.run)
             tasks.start_soon(keep_reachable, daemon.listener, [socket_lock, state_lock])
+            tasks.start_soon(daemon.purse.unlock)
             tasks.start_soon(daemon.learn)
             tasks.start_soon(daemon.expire)
             if watch:

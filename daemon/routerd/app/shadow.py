@@ -55,7 +55,7 @@ class Shadows:
         """Have the chat that ended so asked again, if it is one of the sample."""
         source, config = self._source, self._source.generation.config
         endpoint = config.endpoints.get(run.decision.endpoint)
-        if endpoint is None or endpoint.shadow is None or call.client == CLIENT or tier == "complex":
+        if endpoint is None or endpoint.shadow is None or call.client == CLIENT or tier not in ("", "simple"):
             return
         if source.draining or self._open >= MOST or random.random() >= endpoint.shadow.share:
             return

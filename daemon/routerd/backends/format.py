@@ -19,6 +19,8 @@ from .sse import Event
 
 T = TypeVar("T")
 
+_PLAIN = (str, int, float)
+
 
 class Reader(Protocol):
     """Reads one answer, event by event."""
@@ -83,7 +85,11 @@ def decode(decoder: msgspec.json.Decoder[T], data: bytes) -> T:
 
 def given(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Those that are an opinion, in plain types: None, ``""``, ``[]`` and ``{}`` are none, 0 and False are."""
-    return {name: to_builtins(value) for name, value in fields.items() if value not in (None, "", [], {})}
+    return {
+        name: value if isinstance(value, _PLAIN) else to_builtins(value)
+        for name, value in fields.items()
+        if value is not None and value not in ("", [], {})
+    }
 
 
 def cut() -> BackendError:

@@ -25,7 +25,7 @@ from ..routing.view import Limits
 from .base import BackendError, Emit, End, Limited, Piece, Sent
 from .failures import Said, failed, said
 from .format import ErrorInStreamError, Format, Reader
-from .patience import Patience, patience
+from .patience import Patience
 from .rate_limits import rate_limits
 from .seats import Seats
 from .secrets import Secrets
@@ -42,6 +42,7 @@ MAX_ERROR = 2**16
 """Bytes that are read of an error's body."""
 _CLOSE_S = 1.0
 
+_SENT = Sent()
 _encode = msgspec.json.Encoder().encode
 
 
@@ -110,7 +111,8 @@ class HttpBackend:
 
     def limits(self) -> Limits:
         spec = self._spec
-        return Limits(context=spec.context, tools=spec.tools, vision=spec.vision, prefill=spec.prefill)
+        embeddings = self.kind == "openai"
+        return Limits(spec.context, spec.tools, spec.vision, spec.prefill, embeddings)
 
     def busy(self) -> float:
         return self._seats.busy
@@ -123,8 +125,8 @@ class HttpBackend:
 
     async def answer(self, chat: ChatRequest, emit: Emit, terms: Terms) -> End:
         body = _encode(self._api.encode(chat, self._spec, terms))
-        async with self._seats.one(emit, patient=chat.when_full in (None, "wait")):
-            return await self._ask(self._url, body, emit, terms, partial(self._read, emit))
+        patient = chat.when_full in (None, "wait")
+        return await self._ask(self._url, body, emit, terms, partial(self._read, emit), patient=patient)
 
     async def embed(self, fields: Mapping[str, Any], terms: Terms, emit: Emit) -> bytes:
         """What the API answers to a request for embeddings with ``fields``, the model's name put in.
@@ -133,10 +135,17 @@ class HttpBackend:
         """
         body = _encode({**fields, "model": terms.model or self._spec.model})
         url = self._url.removesuffix(self._api.PATH) + EMBEDDINGS
-        async with self._seats.one(emit, patient=True):
-            return await self._ask(url, body, emit, terms, self._read_bytes)
+        return await self._ask(url, body, emit, terms, self._read_bytes, patient=True)
 
-    async def _ask(self, url: str, body: bytes, emit: Emit, terms: Terms, read: Read[T]) -> T:
+    async def _ask(self, url: str, body: bytes, emit: Emit, terms: Terms, read: Read[T], *, patient: bool) -> T:
+        await self._seats.take(emit, patient=patient)
+        began = perf_counter()
+        try:
+            return await self._authorized(url, body, emit, terms, read)
+        finally:
+            self._seats.leave(perf_counter() - began)
+
+    async def _authorized(self, url: str, body: bytes, emit: Emit, terms: Terms, read: Read[T]) -> T:
         secret = terms.api_key or self._spec.api_key
         key = await self._http.secrets.resolve(secret) if secret else ""
         try:
@@ -160,19 +169,21 @@ class HttpBackend:
             **{name.lower(): value for name, value in spec.headers.items()},
         }
         transport = self._http.transport(self._socket)
-        await emit(Sent())
+        await emit(_SENT)
         status = 0
         try:
-            with patience(_times(spec.timeouts, terms), self._place) as waiting:
-                async with transport.post(url, headers, body, waiting.connected, self._place) as reply:
+            with Patience(_times(spec.timeouts, terms), self._place) as waiting:
+                reply = await transport.post(url, headers, body, waiting.connected, self._place)
+                try:
                     status = reply.status
-                    if told := rate_limits(reply.headers, time.time()):
+                    if told := rate_limits(reply.headers, time.time(), perf_counter()):
                         await emit(Limited(told))
-                    try:
-                        return await read(reply, waiting)
-                    except ErrorInStreamError as error:
-                        hidden = (key, *spec.headers.values())
-                        failure = failed(self._place, reply.status, error.said, reply.headers, time.time(), hidden)
+                    return await read(reply, waiting)
+                except ErrorInStreamError as error:
+                    hidden = (key, *spec.headers.values())
+                    failure = failed(self._place, status, error.said, reply.headers, time.time(), hidden)
+                finally:
+                    reply.close()
                 raise failure
         except BackendError as error:
             error.billed = waiting.sent and status < 300

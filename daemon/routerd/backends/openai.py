@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from typing import Any
-from urllib.parse import urlsplit
 from uuid import uuid4
 
 import msgspec
@@ -22,7 +21,7 @@ from routerd_client.chat import (
     Usage,
 )
 
-from ..config.http import HttpSpec
+from ..config.http import HttpSpec, host
 from ..routing.terms import Terms
 from .base import End, Piece
 from .failures import Said
@@ -45,10 +44,13 @@ _FINISH = {
 }
 
 
+_NO_OPINION = Sampling()
+
+
 def headers(key: str, spec: HttpSpec) -> dict[str, str]:
     if not key:
         return {}
-    return {"api-key": key} if _host(spec).endswith(".azure.com") else {"authorization": f"Bearer {key}"}
+    return {"api-key": key} if _on_azure(spec) else {"authorization": f"Bearer {key}"}
 
 
 def encode(chat: ChatRequest, spec: HttpSpec, terms: Terms) -> dict[str, Any]:
@@ -79,7 +81,7 @@ def encode(chat: ChatRequest, spec: HttpSpec, terms: Terms) -> dict[str, Any]:
     body |= _drawn(chat)
     if not makers:
         body |= given({"reasoning_effort": chat.reasoning_effort})
-    if _is_own(spec):
+    if _is_own(spec) and (chat.template_args or chat.sampling != _NO_OPINION):
         body |= _fields(chat.sampling, _OWN_SAMPLING) | given({"chat_template_kwargs": chat.template_args})
     return body
 
@@ -91,6 +93,8 @@ def reasons(model: str, spec: HttpSpec) -> bool:
 
 def _drawn(chat: ChatRequest) -> dict[str, Any]:
     """How tokens are drawn, and told of."""
+    if chat.sampling == _NO_OPINION and not chat.logprobs:
+        return {}
     bias = {str(token): value for token, value in chat.sampling.logit_bias.items()}
     fields = _fields(chat.sampling, _SAMPLING) | given({"logit_bias": bias})
     if chat.logprobs:
@@ -100,6 +104,8 @@ def _drawn(chat: ChatRequest) -> dict[str, Any]:
 
 def _message(message: Message, *, makers: bool) -> dict[str, Any]:
     role = "system" if message.role == "developer" and not makers else message.role
+    if isinstance(message.content, str) and not (message.name or message.tool_call_id or message.tool_calls):
+        return {"role": role, "content": message.content}
     calls = [{"id": c.id, "type": "function", "function": _function(c.function)} for c in message.tool_calls]
     fields = {"name": message.name, "tool_call_id": message.tool_call_id, "tool_calls": calls}
     return {"role": role, "content": to_builtins(message.content), **given(fields)}
@@ -113,13 +119,13 @@ def _fields(sampling: Sampling, names: tuple[str, ...]) -> dict[str, Any]:
     return given({name: getattr(sampling, name) for name in names})
 
 
-def _host(spec: HttpSpec) -> str:
-    return urlsplit(spec.base_url or BASE_URL).hostname or ""
+def _on_azure(spec: HttpSpec) -> bool:
+    return host(spec.base_url).endswith(".azure.com")
 
 
 def is_makers(spec: HttpSpec) -> bool:
     """Whether OpenAI itself is asked, or Azure, which serves the same models."""
-    return _host(spec) == "api.openai.com" or _host(spec).endswith(".azure.com")
+    return host(spec.base_url or BASE_URL) == "api.openai.com" or _on_azure(spec)
 
 
 def _is_own(spec: HttpSpec) -> bool:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
+from types import TracebackType
+from typing import Self
 
 import anyio
 
@@ -25,11 +25,13 @@ _WORDS = {
 class Patience:
     """The one deadline of a request, moved on from step to step, with each piece of an answer twice.
 
+    Use it as a context: what is inside is bounded by ``times``. Raises `BackendError` where one of them passes.
+
     One timer follows it: it is set anew when it rings too early, not each time the deadline moves on.
     """
 
-    def __init__(self, scope: anyio.CancelScope, times: TimeoutSpec, place: str) -> None:
-        self._scope = scope
+    def __init__(self, times: TimeoutSpec, place: str) -> None:
+        self._scope = anyio.CancelScope()
         self._times = times
         self._place = place
         self._paused: float | None = None
@@ -37,6 +39,19 @@ class Patience:
         self._last = self._loop.time() + (math.inf if times.total is None else times.total)
         self._timer: asyncio.TimerHandle | None = None
         self._step(_K.TIMEOUT_CONNECT, times.connect)
+
+    def __enter__(self) -> Self:
+        self._scope.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
+    ) -> bool | None:
+        self._stop()
+        handled = self._scope.__exit__(kind, error, tb)
+        if self._scope.cancelled_caught:
+            raise self._failure() from None
+        return handled
 
     def connected(self) -> None:
         """There is a connection; the request goes out."""
@@ -58,14 +73,13 @@ class Patience:
             self._paused = None
         self._step(_K.STALLED, self._times.stall)
 
-    def failure(self) -> BackendError:
+    def _failure(self) -> BackendError:
         """Why the time was up."""
         if self._due <= self._last:
             return BackendError(self._kind, _WORDS[self._kind].format(place=self._place, limit=self._limit))
         return BackendError(self._kind, f"the answer of {self._place} was not whole within {self._times.total:g} s")
 
-    def close(self) -> None:
-        """No more time is kept."""
+    def _stop(self) -> None:
         if self._timer:
             self._timer.cancel()
 
@@ -74,7 +88,7 @@ class Patience:
         self._due = self._loop.time() + limit
         due = min(self._due, self._last)
         if self._timer is None or due < self._timer.when():
-            self.close()
+            self._stop()
             self._timer = self._loop.call_at(due, self._ring)
 
     def _ring(self) -> None:
@@ -86,16 +100,3 @@ class Patience:
             self._timer = self._loop.call_at(due, self._ring)
         else:
             self._scope.cancel()
-
-
-@contextmanager
-def patience(times: TimeoutSpec, place: str) -> Iterator[Patience]:
-    """Bounds what is inside by ``times``. Raises `BackendError` where one of them passes."""
-    with anyio.CancelScope() as scope:
-        waiting = Patience(scope, times, place)
-        try:
-            yield waiting
-        finally:
-            waiting.close()
-    if scope.cancelled_caught:
-        raise waiting.failure()

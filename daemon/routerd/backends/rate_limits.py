@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Literal
 
+from msgspec.structs import replace
+
 from ..spend.quota import Told
 from .retry_after import number, until
 
@@ -13,11 +15,13 @@ _WINDOWS = {"5h": 18_000.0, "7d": 604_800.0}
 _UNITS: tuple[Literal["tokens", "requests"], ...] = ("tokens", "requests")
 
 
-def rate_limits(headers: Mapping[str, str], now: float) -> list[Told]:
-    """All that ``headers`` (names in lower case) tell; ``now`` is seconds since 1970."""
+def rate_limits(headers: Mapping[str, str], now: float, steady: float) -> list[Told]:
+    """All that ``headers`` (names in lower case) tell; ``now`` is seconds since 1970, ``steady`` the same moment by the
+    clock of `Told.heard`."""
     if not any(name.startswith(_PREFIXES) for name in headers):
         return []
-    return [*_amounts(headers, now), *_shares(headers, now), *_codex(headers)]
+    told = (*_amounts(headers, now), *_shares(headers, now), *_codex(headers))
+    return [replace(one, heard=steady) for one in told]
 
 
 def _amounts(headers: Mapping[str, str], now: float) -> Iterator[Told]:

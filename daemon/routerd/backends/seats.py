@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 import anyio
 
@@ -42,19 +40,8 @@ class Seats:
         """Seconds until one more would have a seat, as far as one can tell."""
         return 0.0 if self._limit is None or self._free() else self._held_s * (len(self._line) + 1) / self._limit
 
-    @asynccontextmanager
-    async def one(self, emit: Emit, *, patient: bool) -> AsyncIterator[None]:
-        """Holds a seat inside. Waits for it, or raises `BackendError` at once where not ``patient``."""
-        await self._sit(emit, patient=patient)
-        began = anyio.current_time()
-        try:
-            yield
-        finally:
-            took = anyio.current_time() - began
-            self._held_s += (took - self._held_s) * (_NEWEST if self._held_s else 1.0)
-            self._rise()
-
-    async def _sit(self, emit: Emit, *, patient: bool) -> None:
+    async def take(self, emit: Emit, *, patient: bool) -> None:
+        """Have a seat until `leave`. Waits for it, or raises `BackendError` at once where not ``patient``."""
         if self._free() and not self._line:
             self._taken += 1
             return
@@ -72,6 +59,11 @@ class Seats:
             else:
                 self._line.remove(turn)
             raise
+
+    def leave(self, took: float) -> None:
+        """Give up a seat that was held for ``took`` seconds."""
+        self._held_s += (took - self._held_s) * (_NEWEST if self._held_s else 1.0)
+        self._rise()
 
     def _rise(self) -> None:
         self._taken -= 1

@@ -15,6 +15,7 @@ from anyio import to_thread
 
 from routerd_client.records import FailureKind
 
+from .. import clock
 from ..config.types import SecretSpec
 from .base import BackendError
 
@@ -52,10 +53,10 @@ class Secrets:
         """
         async with self._locks[spec]:  # many requests at once ask the keychain once
             kept = self._kept.get(spec)
-            if kept and not anew and anyio.current_time() < kept[1]:
+            if kept and not anew and clock.now() < kept[1]:
                 return kept[0]
             secret = _checked((await self._look_up(spec)).strip(), spec)
-            self._kept[spec] = (secret, anyio.current_time() + KEEP_S)
+            self._kept[spec] = (secret, clock.now() + KEEP_S)
             return secret
 
     async def _look_up(self, spec: SecretSpec) -> str:

@@ -1,17 +1,24 @@
-"""HTTP itself. The one module that imports aiohttp: that takes a sixth of a second, so nobody imports this early."""
+"""HTTP itself. The one module that imports aiohttp: that takes a sixth of a second, so nobody imports this early.
+
+aiohttp finds, opens, keeps and reads connections. Its session and its requests are left out, since they take longer
+than all else that is done here for a short answer; a request's head is written by `_Target`.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
-from io import BytesIO
-from types import SimpleNamespace
-from typing import Any
+import re
+from collections.abc import Callable, Mapping
+from weakref import WeakSet
 
 import aiohttp
 import anyio
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.connector import Connection
+from aiohttp.http import HttpProcessingError, RawResponseMessage
+from yarl import URL
 
 from routerd_client.records import FailureKind
 
@@ -21,8 +28,11 @@ _LINGER_S = 0.05
 """So long a connection is given to end its answer cleanly, and be used again."""
 _IDLE_S = 30.0
 """So long a connection is kept for the next request."""
-_LARGE = 2**20
-"""Bytes from which a request is sent in parts, so that nobody else waits for it."""
+STALE_S = 0.5
+"""A connection that the server had given up shows it within so long. Who breaks off later has begun to answer, and
+may charge for it: that is not asked for once more by itself."""
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_TIMEOUT = aiohttp.ClientTimeout(total=None)  # ours are finer: see patience.py
 _REASONS = {
     errno.ECONNREFUSED: "connection refused",
     errno.ENOENT: "there is no such socket",
@@ -31,15 +41,16 @@ _REASONS = {
 
 
 class Reply:
-    """A server's answer, its head read. ``headers`` have lower-case names, the last of equal ones."""
+    """A server's answer, its head read. ``headers`` have lower-case names, the last of equal ones. Close it."""
 
-    def __init__(self, response: aiohttp.ClientResponse) -> None:
-        self.status = response.status
-        self.headers: Mapping[str, str] = {name.lower(): value for name, value in response.headers.items()}
+    def __init__(self, connection: Connection, message: RawResponseMessage, content: aiohttp.StreamReader) -> None:
+        self.status = message.code
+        self.headers: Mapping[str, str] = {name.lower(): value for name, value in message.headers.items()}
         self.content_type = self.headers.get("content-type", "").partition(";")[0].strip().lower()
         self.broken = False
         """Whether the connection broke before the answer's end."""
-        self._content = response.content
+        self._connection = connection
+        self._content = content
 
     async def chunk(self) -> bytes:
         """What has come since the last call, at least a byte; ``b""`` at the answer's end, or where it broke off."""
@@ -58,87 +69,114 @@ class Reply:
 
     async def linger(self) -> None:
         """Let the answer end, so that the connection can be used again."""
+        if self._content.at_eof():
+            return
         with anyio.move_on_after(_LINGER_S):
             while await self.chunk():
                 pass
+
+    def close(self) -> None:
+        """Keep the connection for the next request if the answer is whole, and close it otherwise."""
+        transport = self._connection.transport
+        if transport and transport.get_write_buffer_size():
+            self._connection.close()  # answered before all of the request was sent
+        else:
+            self._connection.release()
 
 
 class Transport:
     """Connections that are used again: to one Unix socket, or to every host."""
 
     def __init__(self, socket: str = "") -> None:
-        connector: aiohttp.BaseConnector
+        self._connector: aiohttp.BaseConnector
         if socket:
-            connector = aiohttp.UnixConnector(socket, limit=0, keepalive_timeout=_IDLE_S)
+            self._connector = aiohttp.UnixConnector(socket, limit=0, keepalive_timeout=_IDLE_S)
         else:
-            connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=_IDLE_S, ttl_dns_cache=60)
-        trace = aiohttp.TraceConfig()
-        trace.on_connection_create_end.append(_on_new)
-        trace.on_connection_reuseconn.append(_on_reused)
-        self._session = aiohttp.ClientSession(
-            connector=connector,
-            timeout=aiohttp.ClientTimeout(total=None),  # ours are finer: see patience.py
-            cookie_jar=aiohttp.DummyCookieJar(),
-            trace_configs=[trace],
-            auto_decompress=False,  # nothing compressed is asked for, and a few bytes of it may be gigabytes
-            trust_env=False,
-        )
+            self._connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=_IDLE_S, ttl_dns_cache=60)
+        self._targets: dict[str, _Target] = {}
+        self._used: WeakSet[ResponseHandler] = WeakSet()
 
-    @asynccontextmanager
     async def post(
         self, url: str, headers: Mapping[str, str], body: bytes, on_connected: Callable[[], None], place: str
-    ) -> AsyncIterator[Reply]:
-        """Send a request; ``on_connected`` is called when it has its connection.
+    ) -> Reply:
+        """Send a request, and have its answer's head; ``on_connected`` is called when it has its connection.
 
-        Redirects are not followed. Raises `BackendError` where no answer's head could be had. Leaving it before
-        the answer's end closes the connection.
+        Redirects are not followed, and nothing is unpacked. Raises `BackendError` where no answer's head could be
+        had.
         """
-        while (response := await self._send(url, headers, body, on_connected, place)) is None:
+        while (reply := await self._send(url, headers, body, on_connected, place)) is None:
             pass
-        if isinstance(response, BackendError):
-            raise response  # here, where no context ties it to an error that holds the request's headers
-        try:
-            yield Reply(response)
-        finally:
-            response.release()
+        if isinstance(reply, BackendError):
+            raise reply  # here, where no context ties it to an error that holds the request's headers
+        return reply
 
     async def _send(
         self, url: str, headers: Mapping[str, str], body: bytes, on_connected: Callable[[], None], place: str
-    ) -> aiohttp.ClientResponse | BackendError | None:
-        """The answer's head, or why there is none; None where the server had given up a connection that was kept
-        for it, which says nothing of its health."""
-        way = _Way(on_connected)
+    ) -> Reply | BackendError | None:
+        """The answer, or why there is none; None where the server had given up a connection that was kept for it,
+        which says nothing of its health."""
+        reused, began = False, 0.0
         try:
-            return await self._session.post(
-                url,
-                headers=headers,
-                data=body if len(body) < _LARGE else BytesIO(body),
-                allow_redirects=False,
-                trace_request_ctx=way,
-            )
-        except (aiohttp.ClientError, OSError, ValueError) as error:
+            target = self._targets.get(url)
+            if target is None:
+                target = self._targets[url] = _Target(url)
+            head = target.head(headers, len(body))
+            connection = await self._connector.connect(target.request, [], _TIMEOUT)
+            try:
+                on_connected()
+                began = anyio.current_time()
+                protocol = connection.protocol
+                assert protocol is not None
+                reused = protocol in self._used
+                self._used.add(protocol)
+                return await _exchange(connection, protocol, head, body)
+            except BaseException:
+                connection.close()
+                raise
+        except (aiohttp.ClientError, HttpProcessingError, OSError, ValueError) as error:
             lost = isinstance(error, aiohttp.ServerDisconnectedError | aiohttp.ClientOSError)
-            return None if way.reused and lost else _unanswered(error, place)
+            stale = reused and lost and anyio.current_time() - began < STALE_S
+            return None if stale else _unanswered(error, place)
 
     async def aclose(self) -> None:
-        await self._session.close()
+        await self._connector.close()
 
 
-class _Way:
-    """How a request got its connection."""
+async def _exchange(connection: Connection, protocol: ResponseHandler, head: bytes, body: bytes) -> Reply:
+    # Nothing compressed is asked for, and a few bytes of it may be gigabytes. Servers of HTTP/1.0 say no length.
+    protocol.set_response_params(auto_decompress=False, read_until_eof=True)
+    if protocol.transport is None:
+        raise aiohttp.ServerDisconnectedError
+    protocol.transport.writelines([head, body])
+    while True:
+        message, content = await protocol.read()
+        if not 100 <= message.code < 200:  # else it is about an answer that is still to come
+            return Reply(connection, message, content)
 
-    def __init__(self, on_connected: Callable[[], None]) -> None:
-        self.on_connected = on_connected
-        self.reused = False
 
+class _Target:
+    """Where requests go: what the connector asks of one, and what stands in the head of each.
 
-async def _on_new(_session: aiohttp.ClientSession, context: SimpleNamespace, _parameters: Any) -> None:
-    context.trace_request_ctx.on_connected()
+    Raises ``ValueError`` for what is no address.
+    """
 
+    def __init__(self, url: str) -> None:
+        self.request = aiohttp.ClientRequest("POST", URL(url), loop=asyncio.get_running_loop())
+        self._line = f"POST {self.request.url.raw_path_qs} HTTP/1.1"
+        self._own = {
+            name.lower(): value
+            for name, value in self.request.headers.items()
+            if name.lower() in ("host", "authorization")  # the latter from the address itself
+        }
 
-async def _on_reused(_session: aiohttp.ClientSession, context: SimpleNamespace, _parameters: Any) -> None:
-    context.trace_request_ctx.reused = True
-    context.trace_request_ctx.on_connected()
+    def head(self, headers: Mapping[str, str], size: int) -> bytes:
+        """The head of a request with ``headers``, which win, and a body of ``size`` bytes. Raises ``ValueError``
+        where one would end before its time."""
+        fields = {**self._own, **headers, "content-length": str(size)}
+        lines = [self._line, *(f"{name}: {value}" for name, value in fields.items()), "", ""]
+        if any(map(_CONTROL.search, lines)):
+            raise ValueError("a control character in a header")
+        return "\r\n".join(lines).encode()
 
 
 def _unanswered(error: Exception, place: str) -> BackendError:
@@ -158,7 +196,7 @@ def _unanswered(error: Exception, place: str) -> BackendError:
             return BackendError(kind, f"cannot connect to {place}: {_reason(error)}", hint=hint)
         case aiohttp.ClientConnectionError() | OSError():
             return BackendError(kind, f"{place} closed the connection before it answered")
-        case aiohttp.ClientResponseError():
+        case HttpProcessingError():
             return BackendError(FailureKind.MALFORMED, f"{place} answered something that is not HTTP")
         case _:
             hint = "check the backend's base_url and headers"

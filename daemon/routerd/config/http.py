@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from functools import cache
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from msgspec import Struct
@@ -48,10 +49,25 @@ class HttpSpec(Struct, frozen=True, kw_only=True):
     """Whether it goes on from an answer's beginning, sent as the last message."""
     timeouts: TimeoutSpec = TimeoutSpec()
 
+    def __repr__(self) -> str:
+        told = ", ".join(f"{name}={value!r}" for name, value in self.__rich_repr__())
+        return f"HttpSpec({told})"
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        """A header may be a key, so of headers only the names are shown."""
+        fields = {name: getattr(self, name) for name in self.__struct_fields__}
+        return list((fields | {"headers": list(self.headers)}).items())
+
     @property
     def local(self) -> bool:
         """Whether nothing that is sent leaves the machine."""
-        return self.base_url.startswith("unix:") or urlsplit(self.base_url).hostname in _LOOPBACK
+        return self.base_url.startswith("unix:") or host(self.base_url) in _LOOPBACK
+
+
+@cache
+def host(base_url: str) -> str:
+    """The name or address in it; ``""`` for none."""
+    return urlsplit(base_url).hostname or ""
 
 
 HttpKind = Literal["openai", "anthropic", "responses"]

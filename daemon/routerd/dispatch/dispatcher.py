@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-import math
 import random
 import time
 from collections.abc import Mapping
+from functools import partial
 from typing import Protocol
 
 import anyio
 import structlog
 
-from routerd_client.chat import Usage
+from routerd_client.chat import ChatRequest, Usage
 from routerd_client.protocol import Done, Error, ErrorCode
 from routerd_client.records import BreakerState, Candidate, FailureKind
 
+from .. import clock
 from ..backends.base import Backend, BackendError, End
 from ..health.failure import RULES
 from ..health.tracker import Health, Tracker
 from ..quality.degenerate import Finding
 from ..routing.decide import Decided, UnknownModelError, decide
 from ..routing.features import Features, Moment
+from ..routing.terms import Terms
+from .costs import Costs
 from .generation import Generation
 from .hop import Asking, DeniedError, Hop
 from .persona import with_persona
@@ -62,17 +65,22 @@ class Dispatcher:
         self, generation: Generation, call: Call, *, trace: bool = False, tokens: Mapping[str, int] | None = None
     ) -> Decided:
         """See `routing.decide.decide`; on the backends as they are now. ``tokens``: the prompt's, by backend."""
-        now, clock = anyio.current_time(), time.localtime()
+        now, local = clock.now(), time.localtime()
         session = call.chat.session
         decided = decide(
             generation.table,
-            Features(call.chat, call.client, Moment(clock.tm_hour * 60 + clock.tm_min, clock.tm_wday)),
+            Features(
+                call.chat,
+                call.client,
+                Moment(local.tm_hour * 60 + local.tm_min, local.tm_wday),
+                embeds=call.embedding is not None,
+            ),
             LiveView(
                 generation.backends,
                 generation.config.backends,
                 self._tracker,
                 self.sessions,
-                self.purse.costs(generation.tariffs, call.client),
+                Costs(self.purse, generation.tariffs, call.client, partial(_sent, generation, call)),
                 now,
                 session=session,
                 tokens=tokens,
@@ -92,6 +100,8 @@ class Dispatcher:
         Those behind it are counted only where it turns out too small; nobody is waited for beyond the deadline.
         """
         decided = self.decide(generation, call)
+        if not decided.unsure:
+            return decided
         tokens: dict[str, int] = {}
         asked: set[str] = set()
         with anyio.move_on_after(call.chat.deadline_s):
@@ -113,11 +123,10 @@ class Dispatcher:
         run: Run | None = None
         terminal: Done | Error | None = None
         self._observer.started(call)
-        began = anyio.current_time()
+        began = clock.now()
         try:
             decided = await self._fitting(generation, call)
-            chat = with_persona(decided.chat, generation.personas.get(decided.terms.persona, ""))
-            run = Run(call, decided, chat, emit)
+            run = Run(call, decided, _sent(generation, call, decided.chat, decided.terms), emit)
             terminal = await self._bounded(generation, run, began)
         except UnknownModelError as error:
             terminal = Error(id=call.id, code=ErrorCode.NOT_FOUND, message=str(error), hint=error.hint)
@@ -138,8 +147,10 @@ class Dispatcher:
         deadline = run.chat.deadline_s
         if deadline is not None and not deadline > 0:
             return run.error(ErrorCode.BAD_REQUEST, f"deadline_s is {deadline:g}; it must be more than 0 seconds")
+        if deadline is None:
+            return await self._candidates(generation, run)
         # From its arrival: what counting its tokens took is a part of it.
-        with anyio.CancelScope(deadline=math.inf if deadline is None else began + deadline):
+        with anyio.CancelScope(deadline=began + deadline):
             return await self._candidates(generation, run)
         return run.error(ErrorCode.DEADLINE, f"no answer within the request's deadline of {deadline:g} s")
 
@@ -149,8 +160,8 @@ class Dispatcher:
         for candidate in run.decision.candidates:
             left -= 1
             backend = generation.backends[candidate.backend]
-            if run.began and not backend.limits().prefill:
-                run.passed_over.append(f"{backend.name}: it does not go on from an answer's beginning")
+            if why := self._unfit(generation, run, backend):
+                run.passed_over.append(f"{backend.name}: {why}")
                 continue
             found = await self._try(generation, run, backend, candidate)
             if isinstance(found, BackendError) and self._again(run, backend, found):
@@ -180,10 +191,18 @@ class Dispatcher:
             return await run.done(run.spare)
         return run.exhausted(last, self._retry_after(generation, run, last))
 
+    def _unfit(self, generation: Generation, run: Run, backend: Backend) -> str:
+        """Why ``backend`` cannot take the place of those before it; ``""`` where it can."""
+        if run.began and not backend.limits().prefill:
+            return "it does not go on from an answer's beginning"
+        if run.call.embedding and backend.model != generation.backends[run.decision.candidates[0].backend].model:
+            return "vectors of another model say nothing to those who have the first one's"
+        return ""
+
     def _again(self, run: Run, backend: Backend, failure: BackendError) -> bool:
         """Whether the backend that has just failed is asked once more before the next."""
         health = self._tracker.health(backend.identity)
-        well = not failure.retry_after_s and not health.blocked(anyio.current_time())
+        well = not failure.retry_after_s and not health.blocked(clock.now())
         return RULES[failure.kind].retry_here and run.retries < RETRIES and well and not run.final
 
     def _is_last(self, run: Run, failure: BackendError) -> bool:
@@ -200,35 +219,35 @@ class Dispatcher:
     ) -> Answer | BackendError | None:
         """One attempt: its answer, or its failure; None where the backend may not be asked now."""
         health = self._tracker.health(backend.identity)
-        admitted = health.take(anyio.current_time())
-        if admitted is None:
-            run.passed_over.append(f"{backend.name}: {health.blocked(anyio.current_time())}")
+        if why := health.blocked(clock.now()):
+            run.passed_over.append(f"{backend.name}: {why}")
             return None
-        before = health.breaker.state(anyio.current_time())
-        hop: Hop | None = None
         try:
             hop = await self.purse.open(self._asking(generation, run, backend))
+        except DeniedError as denial:
+            run.denied(backend.name, denial)
+            return None
+        # Only now, for whoever waits for money is not to hold the one probe of a breaker meanwhile.
+        admitted = health.take(clock.now())
+        if admitted is None:
+            self.purse.close(hop, None, billed=False, told=[])
+            run.passed_over.append(f"{backend.name}: {health.blocked(clock.now())}")
+            return None
+        before = health.breaker.state(clock.now())
+        try:
             await run.start(backend, candidate)
             end = await self._answer(run, backend)
             await self._settle(run, hop, end)
             if isinstance(end, BackendError):
                 return self._failed(run, backend, health, admitted, end)
-            await run.reception.ended(end)
-        except DeniedError as denial:
-            health.released(admitted)
-            run.denied(backend.name, denial)
-            return None
+            finding = await self._finding(generation, run, backend, end)
         except BaseException:
             health.released(admitted)
-            if hop:
-                run.cost = self.purse.close(hop, None, billed=run.reception.sent, told=run.reception.told)
-                run.end_attempt(backend.name, None, cancelled=True)
+            run.cost = self.purse.close(hop, None, billed=run.reception.sent, told=run.reception.told)
+            run.end_attempt(backend.name, None, cancelled=True)
             raise
-        finding = run.reception.finding
-        if not run.minds(finding):
-            finding = self._judged(generation, run, backend) or finding
         minded = run.minds(finding)
-        now = anyio.current_time()
+        now = clock.now()
         if minded and finding:
             health.failed(now, admitted, finding.kind, finding.message)
         else:
@@ -261,6 +280,8 @@ class Dispatcher:
         """What the backend's answer came to; what it says goes to the run's reception meanwhile."""
         reception = run.reception
         try:
+            if run.call.embedding:
+                return await run.call.embedding.ask(backend, reception.receive, run.terms)
             if not reception.timed:
                 return await backend.answer(run.asked, reception.receive, run.terms)
             found: End | BackendError | None = None
@@ -277,10 +298,8 @@ class Dispatcher:
         return found
 
     def _failed(self, run: Run, backend: Backend, health: Health, admitted: int, failure: BackendError) -> BackendError:
-        before = health.breaker.state(anyio.current_time())
-        health.failed(
-            anyio.current_time(), admitted, failure.kind, failure.message, failure.retry_after_s, cools=failure.cools
-        )
+        before = health.breaker.state(clock.now())
+        health.failed(clock.now(), admitted, failure.kind, failure.message, failure.retry_after_s, cools=failure.cools)
         self._compare(backend, before, health, failure.message)
         run.end_attempt(backend.name, failure)
         log.warning(
@@ -292,6 +311,14 @@ class Dispatcher:
             error=failure.message,
         )
         return failure
+
+    async def _finding(self, generation: Generation, run: Run, backend: Backend, end: End) -> Finding | None:
+        """What is wrong with the whole answer, if anything."""
+        if run.call.embedding:
+            return None  # vectors are not read
+        await run.reception.ended(end)
+        finding = run.reception.finding
+        return finding if run.minds(finding) else self._judged(generation, run, backend) or finding
 
     def _judged(self, generation: Generation, run: Run, backend: Backend) -> Finding | None:
         """What the learned judge of a cascade says of the answer."""
@@ -308,20 +335,27 @@ class Dispatcher:
         session = run.chat.session
         item = next(item for item in run.decided.items if item.backend == candidate.backend)
         if session and item.chosen:
-            self.sessions.keep(session, run.decision.endpoint, candidate.backend, anyio.current_time())
-        self.sessions.touch(session, anyio.current_time())
+            self.sessions.keep(session, run.decision.endpoint, candidate.backend, clock.now())
+        self.sessions.touch(session, clock.now())
 
     def _compare(self, backend: Backend, before: BreakerState, health: Health, reason: str) -> None:
-        state = health.breaker.state(anyio.current_time())
+        state = health.breaker.state(clock.now())
         if state is not before:
             self._observer.breaker(backend.name, state, reason)
 
     def _retry_after(self, generation: Generation, run: Run, last: BackendError | None) -> float | None:
         """The soonest moment at which one of the endpoint's backends may be asked again."""
-        now = anyio.current_time()
+        now = clock.now()
         names = [a.backend for a in run.attempts] + [s.backend for s in run.decision.skipped]
         backends = [generation.backends[name] for name in names]
         waits = [self._tracker.health(backend.identity).figures(now).retry_in_s for backend in backends]
         waits += [refusal.retry_after_s or 0.0 for backend in backends if (refusal := backend.refusal())]
         waits.append((last.retry_after_s if last else None) or 0.0)
         return min((w for w in waits if w > 0), default=None)
+
+
+def _sent(generation: Generation, call: Call, chat: ChatRequest, terms: Terms) -> ChatRequest:
+    """What backends are sent of ``chat``, which has its route's overrides on it."""
+    if call.embedding:
+        return call.embedding.sized(chat)
+    return with_persona(chat, generation.personas.get(terms.persona, ""))

@@ -1,4 +1,4 @@
-"""Embeddings, paid for like answers."""
+"""Embeddings: asked for, paid for and recorded as chats are, but what comes is vectors."""
 
 from __future__ import annotations
 
@@ -6,64 +6,50 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
-from msgspec import Struct
+from msgspec import Raw, Struct
+from msgspec.structs import replace
 
-from routerd_client.chat import ChatRequest, Usage
+from routerd_client.chat import ChatRequest, FinishReason, Message, Usage
+from routerd_client.records import FailureKind
 
-from ..backends.base import BackendError, News, Sent
+from ..backends.base import Backend, BackendError, Emit, End
 from ..backends.http import HttpBackend
-from ..routing.decide import Decided
-from .generation import Generation
-from .hop import Asking
-from .purse import Purse
-from .run import Call
+from ..routing.terms import Terms
 
 
-class _Usage(Struct, frozen=True):
-    prompt_tokens: int = 0
+class Vectors(Struct, frozen=True):
+    """What an API answers: ``data`` as it came, and what it says that was used."""
+
+    data: Raw
+    usage: dict[str, Any] | None = None
 
 
-class _Answer(Struct, frozen=True):
-    usage: _Usage | None = None
+_VECTORS = msgspec.json.Decoder(Vectors)
 
 
-_ANSWER = msgspec.json.Decoder(_Answer)
+class Embedding:
+    """What one request asks for in the place of an answer: ``texts``, as far as they are no tokens, among the
+    ``fields`` that are sent. ``vectors`` is None until they have come."""
 
+    def __init__(self, fields: Mapping[str, Any], texts: list[str]) -> None:
+        self.vectors: Vectors | None = None
+        self._fields = fields
+        self._texts = texts
 
-async def embed(
-    purse: Purse, generation: Generation, call: Call, decided: Decided, backend: HttpBackend, fields: Mapping[str, Any]
-) -> bytes:
-    """What ``backend`` answers to a request for embeddings with ``fields``. Raises `BackendError`."""
-    asking = Asking(
-        backend=backend.name,
-        tariff=generation.tariffs.of(backend.name, decided.terms.model),
-        chat=ChatRequest(messages=[], max_tokens=0, extra={"openai": dict(fields)}),
-        request=call.request_id,
-        attempt=1,
-        route=decided.decision.route,
-        client=call.client,
-    )
-    hop = await purse.open(asking)
-    usage, billed = None, False
+    def sized(self, chat: ChatRequest) -> ChatRequest:
+        """``chat`` as what it costs hangs on: no answer, and each text by itself, since models add to each."""
+        return replace(chat, messages=[Message("user", text) for text in self._texts], max_tokens=0, stream=False)
 
-    async def hear(news: News) -> None:
-        nonlocal billed
-        billed = billed or isinstance(news, Sent)
-
-    try:
-        body = await backend.embed(fields, decided.terms, hear)
-        usage = _used(body)
-    except BackendError as error:
-        billed = error.billed
-        raise
-    finally:
-        await purse.settle(hop, usage, billed=billed, told=[])
-    return body
-
-
-def _used(body: bytes) -> Usage | None:
-    try:
-        usage = _ANSWER.decode(body).usage
-    except msgspec.DecodeError:
-        return None
-    return Usage(usage.prompt_tokens) if usage and usage.prompt_tokens else None
+    async def ask(self, backend: Backend, emit: Emit, terms: Terms) -> End:
+        """Have ``backend`` make them. Raises `BackendError`."""
+        assert isinstance(backend, HttpBackend)  # no other says of itself that it can
+        body = await backend.embed(self._fields, terms, emit)
+        try:
+            self.vectors = _VECTORS.decode(body)
+        except msgspec.DecodeError:
+            message = f"{backend.name} answered something that is no embeddings"
+            failure = BackendError(FailureKind.MALFORMED, message, hint="is it a model for embeddings?")
+            failure.billed = True
+            raise failure from None
+        used = (self.vectors.usage or {}).get("prompt_tokens")
+        return End(FinishReason.STOP, Usage(used) if isinstance(used, int) else Usage())

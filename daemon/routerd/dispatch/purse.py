@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from datetime import datetime
 from functools import partial
+from time import perf_counter
 from zoneinfo import ZoneInfo
 
 import anyio
@@ -17,10 +18,9 @@ from routerd_client.chat import Usage
 from routerd_client.records import FailureKind
 
 from ..config.schema import ConfigSpec
-from ..routing.view import Denial
 from ..spend.accounts import EVERY, Accounts, Entry
 from ..spend.budget import TOTAL, Calendar, Denied, limits, scopes
-from ..spend.price import FREE, Prices
+from ..spend.price import Prices
 from ..spend.quota import Quotas, Told, Use
 from ..spend.tariff import MOST_TOKENS, Tariffs
 from ..store import money
@@ -32,8 +32,11 @@ log = structlog.get_logger()
 
 HISTORY_S = 40 * 86_400.0
 """So far back counts what was spent and used: a month, wherever in it one is."""
+AGAIN_S = 5.0
+"""So often it is looked whether a ledger that told nothing at the start can be read."""
 _HINT = "routerctl budget shows what is spent"
 _CORRECTION = "set-spent"
+_UNKNOWN = "nobody knows what was spent before"
 
 
 class Purse:
@@ -47,6 +50,8 @@ class Purse:
         self._prices = Prices("", ())
         self._unloaded: set[str] = set()
         self._loading = anyio.Lock()
+        self._meanwhile: list[tuple[str, float, int, int, int]] | None = None
+        """What is used of quotas while the ledger is read of them."""
         self._freed = anyio.Event()
 
     def __repr__(self) -> str:
@@ -54,21 +59,38 @@ class Purse:
 
     async def load(self) -> None:
         """Read what was spent and used before. What was reserved and never settled counts as spent."""
+        self.accounts.locked = f"{_UNKNOWN}: the ledger was not read yet"
         try:
-            if closed := await self._store.commit(money.close_open):
-                log.warning("spend.unsettled", reservations=closed)
             await self._load_accounts()
             await self._load_quotas()
         except StoreError as error:
-            self.accounts.locked = f"nobody knows what was spent before: {error}"
-        self._store.enqueue(partial(money.forget_quota_use, before=self._now() - HISTORY_S))
+            self.accounts.locked = f"{_UNKNOWN}: {error}"
+        self._store.enqueue(partial(money.forget_quota_use, before=self.now() - HISTORY_S))
+
+    async def unlock(self) -> None:
+        """Where the ledger did not tell at the start what was spent before: `recover` until it does, or somebody."""
+        while self.accounts.locked:
+            await anyio.sleep(AGAIN_S)
+            await self.recover()
+
+    async def recover(self) -> None:
+        """Open the books if the ledger tells by now all that was spent before. While locked, nothing was."""
+        try:
+            if await self._store.read(money.history_lost):
+                return
+            await self._load_accounts()
+        except StoreError:
+            return
+        if not self.accounts.locked:
+            log.info("spend.unlocked")
+            self._unloaded |= set(self.quotas.forget())  # whoever is next reads what was used of them
 
     def configure(self, config: ConfigSpec, prices: Prices) -> None:
         """Have this configuration's limits and quotas; the books stay. ``prices`` are for `estimate`."""
         self._prices = prices
         zone = config.budgets.time_zone
         self.accounts.calendar.zone = ZoneInfo(zone) if zone else None
-        self.accounts.limits = limits(config.budgets)
+        self.accounts.limit(limits(config.budgets))
         specs = {name: spec.quota for name, spec in config.backends.items() if spec.quota}
         self._unloaded |= set(self.quotas.configure(specs, self.accounts.calendar.zone))
         self._free()
@@ -88,21 +110,9 @@ class Purse:
         price = own or self._prices.of_seller(provider, model) or self._prices.find("", model)
         return price.cost(usage) if price else None
 
-    def costs(self, tariffs: Tariffs, client: str) -> Costs:
-        """What a decision for ``client`` may know of money, now. Does not wait or change anything."""
-        return Costs(self, tariffs, client, self._now())
-
-    def denial(self, backend: str, tariffs: Tariffs, client: str, now: float) -> Denial | None:
-        """Why ``backend`` cannot be asked ``now``, whatever for; None where it can."""
-        if why := self.quotas.spent(backend, now):
-            return Denial(why, FailureKind.QUOTA_SPENT)
-        tariff = tariffs.own[backend]
-        if not tariff.metered or tariff.price == FREE:
-            return None
-        if why := tariffs.unpriced(backend):
-            return Denial(f"budget_unpriced: {why}", FailureKind.BUDGET_DENIED)
-        denied = self.accounts.denial(scopes(backend, "", client), 1, now)
-        return Denial(str(denied), FailureKind.BUDGET_DENIED) if denied and not denied.waits else None
+    def now(self) -> float:
+        """As far as the books are concerned: what is written at it counts on the day on which it was spent."""
+        return self.accounts.calendar.moment(self._clock())
 
     async def open(self, asking: Asking) -> Hop:
         """Set aside the most that ``asking`` can cost, durably, and what it is taken to use of quotas.
@@ -115,12 +125,12 @@ class Purse:
         held = Use()
         if self.quotas.meters(backend):
             held = tariff.expected(asking.chat, asking.prompt_bytes)
-            if why := self.quotas.hold(backend, held, self._now()):
+            if why := self.quotas.hold(backend, held, self.now()):
                 raise DeniedError(FailureKind.QUOTA_SPENT, why, hint=_HINT)
         try:
             row = await self._reserve(asking) if tariff.metered else None
         except BaseException:
-            self.quotas.let_go(backend, held, Use(), self._now())
+            self.quotas.let_go(backend, held, Use(), self.now())
             raise
         return Hop(asking, held, row)
 
@@ -141,7 +151,7 @@ class Purse:
             return hop.cost
         if usage and not _believable(usage):
             usage = None
-        if self.quotas.meters(hop.asking.backend):
+        if hop.held != Use() or self.quotas.meters(hop.asking.backend):
             self._use(hop, usage, billed=billed, told=told)
         hop.cost = self._cost(hop, usage, billed=billed)
         if hop.row:
@@ -150,7 +160,7 @@ class Purse:
                     "spend.more_than_reserved", backend=hop.row.backend, cost=hop.cost, reserved=hop.row.reserved
                 )
             self.accounts.settle(hop.row.reservation, hop.cost)
-            time_ = min(hop.row.time, self._now())  # `set_spent` may have found the clock wrong meanwhile
+            time_ = min(hop.row.time, self.now())  # `set_spent` may have found the clock wrong meanwhile
             row = replace(hop.row, time=time_, settled=hop.cost, state="settled" if hop.cost else "released")
             self._store.enqueue(partial(money.write, row=row), must=True)
             self._free()
@@ -158,11 +168,12 @@ class Purse:
 
     async def record(self, backend: str, model: str, client: str, cost: int) -> None:
         """Book what was spent without routerd, today."""
-        now = self._now()
+        now = self.now()
         row = Spend(_new_id(), now, cost, cost, "settled", backend=backend, model=model, client=client)
         with anyio.CancelScope(shield=True):  # once it is in the ledger it counts here too, whoever leaves
-            await self._store.commit(partial(money.write, row=row))
-            self.accounts.record(scopes(backend, "", client), cost, now)
+            async with self._loading:
+                await self._store.commit(partial(money.write, row=row))
+                self.accounts.record(scopes(backend, "", client), cost, now)
 
     async def set_spent(self, day: int, month: int) -> None:
         """Say what today and this month have cost so far. Opens what is locked, and takes the clock for right.
@@ -196,13 +207,13 @@ class Purse:
             return None
         counted = scopes(asking.backend, asking.route, asking.client)
         id_ = _new_id()
-        while isinstance(found := self.accounts.reserve(id_, counted, amount, self._now()), Denied):
+        while isinstance(found := self.accounts.reserve(id_, counted, amount, now := self.now()), Denied):
             if not found.waits:
                 raise _denied(str(found))
             await self._freed.wait()
         row = Spend(
             id_,
-            self._now(),
+            now,
             amount,
             backend=asking.backend,
             model=tariff.model,
@@ -231,19 +242,27 @@ class Purse:
         return hop.row.reserved if billed else 0
 
     def _use(self, hop: Hop, usage: Usage | None, *, billed: bool, told: list[Told]) -> None:
-        backend, now = hop.asking.backend, self._now()
+        backend, now = hop.asking.backend, self.now()
         used = hop.asking.tariff.used(usage) if usage else hop.held if billed else Use()
         self.quotas.let_go(backend, hop.held, used, now)
         if used != Use():
             amounts = (used.tokens, used.requests, used.cost)
+            if self._meanwhile is not None:
+                self._meanwhile.append((backend, now, *amounts))
             self._store.enqueue(partial(money.use_quota, backend=backend, moment=now, amounts=amounts))
-        self.quotas.correct(backend, told, now)
+        self.quotas.correct(backend, told, now, perf_counter())
 
     async def _load_accounts(self) -> None:
-        lost = await self._store.read(money.history_lost)
-        rows = await self._store.read(partial(money.since, moment=self._now() - HISTORY_S))
-        self.accounts.load(Entry(row.time, _scopes(row), row.amount) for row in rows)
-        self.accounts.locked = f"nobody knows what was spent before: {lost}" if lost else ""
+        """Have the books say what the ledger does; they stay locked where that is not all there was."""
+        async with self._loading:
+            if closed := await self._store.commit(money.close_open):
+                log.warning("spend.unsettled", reservations=closed)
+            lost, rows = await self._store.read(partial(money.history, moment=self.now() - HISTORY_S))
+            if not self.accounts.locked:
+                return  # somebody has said meanwhile what was spent
+            self.accounts.forget()
+            self.accounts.load(Entry(row.time, _scopes(row), row.amount) for row in rows)
+            self.accounts.locked = f"{_UNKNOWN}: {lost}" if lost else ""
 
     async def _know_quotas(self) -> None:
         """Have new quotas know what was used before; where that cannot be read, they count from here until it can."""
@@ -256,7 +275,10 @@ class Purse:
         async with self._loading:
             if not (backends := sorted(self._unloaded)):
                 return
-            rows = await self._store.read(partial(money.quota_used, backends=backends, moment=self._now() - HISTORY_S))
+            self._meanwhile = []
+            found = await self._store.read(partial(money.quota_used, backends=backends, moment=self.now() - HISTORY_S))
+            rows = [*found, *self._meanwhile]  # what came late may be in both: rather too much is used than too little
+            self._meanwhile = None
             for backend in backends:
                 self.quotas.load(backend, [(moment, Use(*used)) for name, moment, *used in rows if name == backend])
             self._unloaded.difference_update(backends)
@@ -268,29 +290,9 @@ class Purse:
         except StoreError as error:  # what is not settled in the ledger counts as spent there
             log.error("spend.not_settled", error=str(error))
 
-    def _now(self) -> float:
-        """As far as the books are concerned: what is written at it counts on the day on which it was spent."""
-        return self.accounts.calendar.moment(self._clock())
-
     def _free(self) -> None:
         self._freed.set()
         self._freed = anyio.Event()
-
-
-class Costs:
-    """Money and quotas at one moment, as one request sees them."""
-
-    def __init__(self, purse: Purse, tariffs: Tariffs, client: str, now: float) -> None:
-        self._purse = purse
-        self._tariffs = tariffs
-        self._client = client
-        self._now = now
-
-    def denial(self, backend: str) -> Denial | None:
-        return self._purse.denial(backend, self._tariffs, self._client, self._now)
-
-    def pressure(self, backend: str) -> float | None:
-        return self._purse.quotas.pressure(backend, self._now)
 
 
 def _scopes(row: Spend) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from time import perf_counter
 
 from msgspec import Struct
@@ -16,6 +16,7 @@ from ..backends.base import Backend, BackendError, End
 from ..health.failure import RULES
 from ..quality.degenerate import Finding
 from ..routing.decide import Decided
+from .embed import Embedding
 from .escalate import may_pass_over, watched
 from .reception import Reception
 
@@ -23,13 +24,15 @@ Emit = Callable[[Event], Awaitable[None]]
 
 
 class Call(Struct, frozen=True):
-    """One chat as it arrived: ``id`` is the client's, ``request_id`` ours, ``client`` the peer's name."""
+    """One chat as it arrived: ``id`` is the client's, ``request_id`` ours, ``client`` the peer's name. ``embedding``:
+    what is wanted is vectors of its text."""
 
     id: int
     request_id: str
     chat: ChatRequest
     restarts: bool = False
     client: str = ""
+    embedding: Embedding | None = None
 
 
 class Answer(Struct, frozen=True):
@@ -207,6 +210,7 @@ class Run:
             finish_reason=finish,
             usage=end.usage,
             message=None if self.chat.stream else reception.message(end.refusal),
+            refusal=end.refusal,
             logprobs=[] if self.chat.stream else reception.logprobs,
             cost_microusd=sum(attempt.cost_microusd for attempt in self.attempts),
             ttft_s=None if reception.first_s is None else reception.first_s - self._arrived,
@@ -216,7 +220,15 @@ class Run:
             flaw_message=answer.finding.message if answer.finding else "",
         )
 
-    def error(self, code: ErrorCode, message: str, *, hint: str = "", retry_after: float | None = None) -> Error:
+    def error(
+        self,
+        code: ErrorCode,
+        message: str,
+        *,
+        hint: str = "",
+        retry_after: float | None = None,
+        failure: FailureKind | None = None,
+    ) -> Error:
         """A terminal event that says the request failed."""
         return Error(
             id=self.call.id,
@@ -227,23 +239,33 @@ class Run:
             retry_after=retry_after,
             request_id=self.call.request_id,
             attempts=self.attempts,
+            failure=failure,
         )
 
     def failed(self, failure: BackendError) -> Error:
         """The request ends with this failure, though others might have been asked."""
         code = ErrorCode.INTERRUPTED if self.reception.released else RULES[failure.kind].code
-        return self.error(code, failure.message, hint=failure.hint, retry_after=failure.retry_after_s)
+        return self.error(
+            code, failure.message, hint=failure.hint, retry_after=failure.retry_after_s, failure=failure.kind
+        )
 
     def exhausted(self, last: BackendError | None, retry_after: float | None) -> Error:
         """Nobody could answer: every candidate and why not."""
         reasons = [f"{a.backend}: {a.message}" for a in self.attempts] + self.passed_over
         reasons += [f"{s.backend}: {s.reason}" for s in self.decision.skipped]
-        kinds = {skipped.failure for skipped in self.decision.skipped} | {a.failure for a in self.attempts}
-        only = kinds.pop() if len(kinds) == 1 else None
-        code = RULES[last.kind].code if last else RULES[only].code if only else ErrorCode.UNAVAILABLE
+        denials = [a.failure for a in self.attempts] + [s.failure for s in self.decision.skipped]
+        code, kind = verdict([last.kind] if last else denials)
         message = f"no backend of {self.decision.endpoint} could answer: " + "; ".join(reasons)
         hint = last.hint if last and last.hint else _HINTS.get(code, "routerctl status shows every backend's state")
-        return self.error(code, message, hint=hint, retry_after=retry_after)
+        return self.error(code, message, hint=hint, retry_after=retry_after, failure=kind)
+
+
+def verdict(failures: Iterable[FailureKind | None]) -> tuple[ErrorCode, FailureKind | None]:
+    """What the caller is told where nobody was asked for these reasons, and the one reason where it is the same for
+    all. None is a backend that cannot answer such a request whatever its state: what the others have, counts."""
+    kinds = {kind for kind in failures if kind}
+    codes = {RULES[kind].code for kind in kinds}
+    return (codes.pop() if len(codes) == 1 else ErrorCode.UNAVAILABLE), (kinds.pop() if len(kinds) == 1 else None)
 
 
 def telling(last: BackendError | None, failure: BackendError) -> BackendError:

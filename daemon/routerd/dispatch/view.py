@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from ..backends.base import Backend
 from ..config.schema import BackendSpec
 from ..health.tracker import Tracker
-from ..routing.view import Denial, Limits
-from .purse import Costs
+from ..routing.view import Denial, Limits, Wanted
+from .costs import Costs
 from .sessions import Sessions
 
 
@@ -36,18 +36,19 @@ class LiveView:
         self._session = session
         self._tokens = tokens or {}
 
-    def blocked(self, backend: str) -> str:
+    def blocked(self, backend: str) -> Denial | None:
         asked = self._backends[backend]
-        if why := self._tracker.health(asked.identity).blocked(self._now):
-            return why
+        health = self._tracker.health(asked.identity)
+        if why := health.blocked(self._now):
+            return Denial(why, health.blamed(self._now))
         refusal = asked.refusal()
         if refusal is None:
-            return ""
+            return None
         again = f"; tried again in {refusal.retry_after_s:.0f} s" if refusal.retry_after_s else ""
-        return f"{refusal.message}{again}"
+        return Denial(f"{refusal.message}{again}", refusal.kind)
 
-    def denied(self, backend: str) -> Denial | None:
-        return self._costs.denial(backend)
+    def denied(self, backend: str, wanted: Wanted) -> Denial | None:
+        return self._costs.denial(backend, wanted)
 
     def note(self, backend: str) -> str:
         return self._backends[backend].note()

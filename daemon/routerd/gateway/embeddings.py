@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Struct
+from msgspec.structs import replace
 
 from routerd_client.chat import ChatRequest, Message
-from routerd_client.protocol import Error, ErrorCode
+from routerd_client.protocol import Error, Event
 
-from ..backends.base import BackendError
-from ..backends.http import HttpBackend
-from ..dispatch.embed import embed
+from ..dispatch.embed import Embedding
 from ..dispatch.generation import Generation
 from ..dispatch.run import Call
-from ..health.failure import RULES
-from ..routing.decide import Decided, UnknownModelError
+from ..routing.admit import NO_EMBEDDINGS
+from ..routing.decide import UnknownModelError
 from .caller import client_name, laid_on
-from .format import BadRequestError, decode, encode, refusal, told, unknown
-from .page import Ask, RefusedError, Reply, refused
+from .format import LEFT_OUT, BadRequestError, decode, encode, refusal, told, unknown
+from .page import SHUTTING_DOWN, Ask, RefusedError, Reply, refused
 from .services import Services
 
 
@@ -32,13 +31,7 @@ class Body(Struct, frozen=True):
     metadata: dict[str, Any] | None = None
 
 
-class _Answer(Struct, frozen=True):
-    data: Raw
-    usage: dict[str, Any] | None = None
-
-
 _BODY = msgspec.json.Decoder(Body)
-_ANSWER = msgspec.json.Decoder(_Answer)
 _KNOWN = frozenset({"model", "metadata"})
 
 
@@ -48,68 +41,56 @@ async def embeddings(services: Services, ask: Ask) -> Reply:
     asked = decode(_BODY, ask.body)
     if not asked.input:
         raise BadRequestError("input is empty: at least one text is needed", "input")
-    chat = ChatRequest(
-        messages=[Message("user", _text(asked.input))], model=asked.model or "", context=told(asked.metadata)
-    )
-    call = Call(0, ask.request_id, laid_on(chat, ask.headers), client=client_name(ask.headers))
+    if services.draining:
+        raise RefusedError(refusal(SHUTTING_DOWN))
+    fields, left_out = unknown(ask.body, _KNOWN)
+    chat, embedding = _chat(asked, fields, ask.headers), Embedding(fields, _texts(asked))
+    call = Call(0, ask.request_id, chat, client=client_name(ask.headers), embedding=embedding)
     generation = services.generation
+    _check(services, generation, call)
+    end = await services.dispatcher.chat(generation, call, _nobody)
+    attempts = {"x-routerd-attempts": str(len(end.attempts))}
+    if isinstance(end, Error):
+        raise RefusedError(refusal(end), attempts)
+    assert embedding.vectors
+    usage = embedding.vectors.usage or {"prompt_tokens": 0, "total_tokens": 0}
+    answer = {"object": "list", "model": asked.model or end.endpoint, "data": embedding.vectors.data, "usage": usage}
+    headers = {"x-routerd-backend": end.backend, **attempts}
+    return Reply(body=encode(answer), headers=headers | ({LEFT_OUT: "; ".join(left_out)} if left_out else {}))
+
+
+def _texts(asked: Body) -> list[str]:
+    """Those of the input that are no tokens."""
+    return [asked.input] if isinstance(asked.input, str) else [text for text in asked.input if isinstance(text, str)]
+
+
+def _chat(asked: Body, fields: dict[str, Any], headers: Mapping[str, str]) -> ChatRequest:
+    """What routes may look at: the texts. It belongs to no conversation."""
+    texts = _texts(asked)
+    tokens = isinstance(asked.input, list) and len(texts) < len(asked.input)
+    rest = {name: value for name, value in fields.items() if tokens or name != "input"}
+    chat = ChatRequest(
+        messages=[Message("user", "\n".join(texts))],
+        model=asked.model or "",
+        context=told(asked.metadata),
+        extra={"openai": rest} if rest else {},
+    )
+    return replace(laid_on(chat, headers), session="")
+
+
+def _check(services: Services, generation: Generation, call: Call) -> None:
+    """Raises `RefusedError` where nobody that could be asked gives embeddings."""
     try:
-        decided = services.dispatcher.decide(generation, call)
-    except UnknownModelError as error:
-        raise refused(404, str(error), error.hint, ErrorCode.NOT_FOUND) from None
-    backend, body = await _embedded(services, generation, call, decided, unknown(ask.body, _KNOWN))
-    answer = _read(backend, body)
-    fields = {"object": "list", "model": asked.model or decided.decision.endpoint, "data": answer.data}
-    usage = answer.usage or {"prompt_tokens": 0, "total_tokens": 0}
-    return Reply(body=encode({**fields, "usage": usage}), headers={"x-routerd-backend": backend.name})
-
-
-def _text(found: str | list[str | int | list[int]]) -> str:
-    """What routes may look at."""
-    return found if isinstance(found, str) else "\n".join(text for text in found if isinstance(text, str))
-
-
-async def _embedded(
-    services: Services, generation: Generation, call: Call, decided: Decided, fields: dict[str, Any]
-) -> tuple[HttpBackend, bytes]:
-    failure: BackendError | None = None
-    for backend in _able(generation, decided):
-        try:
-            purse = services.dispatcher.purse
-            return backend, await embed(purse, generation, call, decided, backend, fields)
-        except BackendError as error:
-            failure = error
-            if not RULES[error.kind].next:
-                break
-    if failure is None:
-        raise _nobody(generation, decided)
-    code = RULES[failure.kind].code
-    retryable = code in (ErrorCode.UNAVAILABLE, ErrorCode.OVERLOADED)
-    after = failure.retry_after_s
-    end = Error(id=0, code=code, message=failure.message, hint=failure.hint, retryable=retryable, retry_after=after)
-    raise RefusedError(refusal(end))
-
-
-def _able(generation: Generation, decided: Decided) -> Iterator[HttpBackend]:
-    backends = [generation.backends[candidate.backend] for candidate in decided.decision.candidates]
-    able = [backend for backend in backends if isinstance(backend, HttpBackend) and backend.kind == "openai"]
-    return (backend for backend in able if backend.model == able[0].model)
-
-
-def _nobody(generation: Generation, decided: Decided) -> RefusedError:
-    decision = decided.decision
-    if not decision.candidates:
-        why = "; ".join(f"{skipped.backend}: {skipped.reason}" for skipped in decision.skipped)
-        return refused(503, f"no backend of {decision.endpoint} can be asked now: {why}", "", ErrorCode.UNAVAILABLE)
-    kinds = {generation.backends[candidate.backend].kind for candidate in decision.candidates}
+        decision = services.dispatcher.decide(generation, call).decision
+    except UnknownModelError:
+        return  # who answers says so
+    if decision.candidates or any(skipped.reason != NO_EMBEDDINGS for skipped in decision.skipped):
+        return
+    kinds = {generation.backends[skipped.backend].kind for skipped in decision.skipped}
     message = f"{decision.endpoint} gives no embeddings: its backends are of kind {', '.join(sorted(kinds))}"
     hint = "name an endpoint or backend of kind openai whose API has /v1/embeddings"
-    return refused(400, message, hint)
+    raise refused(400, message, hint)
 
 
-def _read(backend: HttpBackend, body: bytes) -> _Answer:
-    try:
-        return _ANSWER.decode(body)
-    except msgspec.DecodeError:
-        message = f"{backend.name} answered something that is no embeddings"
-        raise refused(502, message, "is it a model for embeddings?", ErrorCode.UNAVAILABLE) from None
+async def _nobody(_event: Event) -> None:
+    """Nothing is told of them on the way."""

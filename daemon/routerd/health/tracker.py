@@ -28,6 +28,7 @@ class Figures(Struct, frozen=True):
     ttft_p95_s: float | None
     last_failure: FailureKind | None
     last_error: str
+    window_s: float
 
 
 class Health:
@@ -36,6 +37,7 @@ class Health:
     def __init__(self, spec: HealthSpec) -> None:
         self.breaker = Breaker(spec)
         self._cool_until = -math.inf
+        self._cooled_by: FailureKind | None = None
         self._samples: deque[tuple[float, bool, float | None]] = deque(maxlen=500)
         self._last_failure: FailureKind | None = None
         self._last_error = ""
@@ -52,6 +54,11 @@ class Health:
         if left := self.breaker.retry_in(now):
             return f"breaker open for {left:.1f} s after {self._last_error or 'failures'}"
         return "breaker half-open, a probe is under way"
+
+    def blamed(self, now: float) -> FailureKind:
+        """What it is `blocked` for."""
+        kind = self._cooled_by if now < self._cool_until else self._last_failure
+        return kind or FailureKind.UNKNOWN
 
     def take(self, now: float) -> int | None:
         """Admit one request, or not (None). It ends with `succeeded`, `failed` or `released`, which take its number."""
@@ -86,8 +93,9 @@ class Health:
         self._last_failure, self._last_error = kind, message
         self._samples.append((now, False, None))
         if cools:
-            rest = self._rest(kind) if retry_after_s is None else retry_after_s
-            self._cool_until = max(self._cool_until, now + rest)
+            until = now + (self._rest(kind) if retry_after_s is None else retry_after_s)
+            if until > self._cool_until:
+                self._cool_until, self._cooled_by = until, kind
         if RULES[kind].counts:
             self.breaker.fail(now, admitted)
         else:
@@ -119,6 +127,7 @@ class Health:
             ttft_p95_s=quantile(ttfts, 0.95),
             last_failure=self._last_failure,
             last_error=self._last_error,
+            window_s=self.breaker.spec.window,
         )
 
 

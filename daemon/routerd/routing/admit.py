@@ -13,12 +13,14 @@ from ..config.schema import BackendSpec
 from ..config.strategy import EndpointSpec
 from .features import Features
 from .strategy import Item
-from .view import Asking, Limits
+from .view import Asking, Limits, Wanted
 
 TEMPLATE_TOKENS = 16
 """What a chat template may add to a message, at most."""
 BYTES_A_TOKEN_MOST = 8
 """Text that is meant to be read does not get more bytes into its tokens, on average."""
+
+NO_EMBEDDINGS = "it gives no embeddings"
 
 
 class Admission(Struct):
@@ -31,7 +33,13 @@ class Admission(Struct):
 
 
 def admit(
-    items: Iterable[Item], asking: Asking, endpoint: EndpointSpec, local: Container[str], *, local_only: bool
+    items: Iterable[Item],
+    asking: Asking,
+    wanted: Wanted,
+    endpoint: EndpointSpec,
+    local: Container[str],
+    *,
+    local_only: bool,
 ) -> Admission:
     """Sort ``items`` into those that may answer and those that may not; a backend's first item counts that is
     not drained. ``local``: the backends on this machine."""
@@ -59,10 +67,8 @@ def admit(
             admission.skipped.append(Skipped(item.backend, why_not))
         elif overflow := _overflows(item.backend, limits, asking, admission.unsure):
             admission.skipped.append(Skipped(item.backend, overflow, FailureKind.CONTEXT_OVERFLOW))
-        elif denied := asking.view.denied(item.backend):
+        elif denied := asking.view.denied(item.backend, wanted) or asking.view.blocked(item.backend):
             admission.skipped.append(Skipped(item.backend, denied.reason, denied.failure))
-        elif blocked := asking.view.blocked(item.backend):
-            admission.skipped.append(Skipped(item.backend, blocked))
         else:
             admission.admitted.append(item)
     admission.skipped += [Skipped(backend, reason) for backend, reason in drained.items() if backend not in seen]
@@ -73,12 +79,14 @@ def _lacks(limits: Limits, features: Features) -> str:
     """What the request needs and the backend has not."""
     if not limits.tools and features.has_tools:
         return "it takes no tools"
-    return "it sees no images" if not limits.vision and features.has_images else ""
+    if not limits.vision and features.has_images:
+        return "it sees no images"
+    return NO_EMBEDDINGS if features.embeds and not limits.embeddings else ""
 
 
 def _overflows(backend: str, limits: Limits, asking: Asking, unsure: list[str]) -> str:
     """Why the prompt does not fit; ``""`` where it does, or, in ``unsure``, where nobody knows."""
-    if limits.context is None:
+    if limits.context is None or asking.features.embeds:  # of several texts, each has it for itself
         return ""
     features = asking.features
     size = features.prompt_bytes

@@ -15,12 +15,12 @@ from routerd_client.records import Candidate, Decision
 
 from .admit import admit, prefer
 from .features import Features
-from .overrides import NONE, Overrides
+from .overrides import NONE
 from .strategy import Item
 from .table import CompiledRoute, Endpoint, Table
 from .terms import Terms
 from .trace import trace_of
-from .view import Asking, View
+from .view import Asking, View, Wanted
 
 
 class UnknownModelError(LookupError):
@@ -73,13 +73,16 @@ def decide(
     goes = _destination(table, features, session_model, broken)
     endpoint, overrides = table.endpoints[goes.endpoint], goes.route.overrides if goes.route else NONE
     chat = overrides.lay_on(features.chat)
+    terms = replace(endpoint.terms, **overrides.terms) if overrides.terms else endpoint.terms
     # any of the three will do: a route that sets it to false does not undo what the request asks for
     local_only = bool(features.chat.local_only or chat.local_only or endpoint.spec.local_only)
     asking = Asking(features, view, table.scorers, seed, overrides.policy)
-    admission = admit(endpoint.strategy.order(asking), asking, endpoint.spec, table.local, local_only=local_only)
+    wanted = Wanted(chat, terms, goes.route.name if goes.route else "")
+    order = endpoint.strategy.order(asking)
+    admission = admit(order, asking, wanted, endpoint.spec, table.local, local_only=local_only)
     items = prefer(admission.admitted, asking, goes.endpoint, endpoint.spec, table.backends)
     decision = Decision(
-        route=goes.route.name if goes.route else "",
+        route=wanted.route,
         endpoint=goes.endpoint,
         named=goes.named,
         candidates=[_candidate(item, view) for item in items],
@@ -94,7 +97,7 @@ def decide(
     return Decided(
         decision=decision,
         chat=_spilling(chat, endpoint, items, table),
-        terms=_terms(endpoint, overrides, items),
+        terms=_judged(terms, items),
         items=items,
         unsure=[backend for backend in admission.unsure if any(item.backend == backend for item in items)],
         broken=broken,
@@ -131,8 +134,6 @@ def _spilling(chat: ChatRequest, endpoint: Endpoint, items: list[Item], table: T
     return replace(chat, when_full="next") if True in places and False in places[places.index(True) :] else chat
 
 
-def _terms(endpoint: Endpoint, overrides: Overrides, items: list[Item]) -> Terms:
+def _judged(terms: Terms, items: list[Item]) -> Terms:
     judges = {item.backend: item.judge for item in items if item.judge is not None}
-    if not judges and not overrides.terms:
-        return endpoint.terms
-    return replace(endpoint.terms, **overrides.terms, judges=judges)
+    return replace(terms, judges=judges) if judges else terms

@@ -10,16 +10,16 @@ from ..config.schema import TestSpec
 from .decide import UnknownModelError, decide
 from .features import Features
 from .table import Table
-from .view import Denial, Limits
+from .view import Denial, Limits, Wanted
 
 
 class AllWell:
     """A `View` of backends that are all idle, loaded and without a record."""
 
-    def blocked(self, _backend: str) -> str:
-        return ""
+    def blocked(self, _backend: str) -> Denial | None:
+        return None
 
-    def denied(self, _backend: str) -> Denial | None:
+    def denied(self, _backend: str, _wanted: Wanted) -> Denial | None:
         return None
 
     def note(self, _backend: str) -> str:

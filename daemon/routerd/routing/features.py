@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cached_property
 
+import msgspec
 from msgspec import Struct
 
 from routerd_client.chat import ChatRequest, ImagePart
@@ -24,13 +25,17 @@ class Moment(Struct, frozen=True):
 
 
 class Features:
-    """One request at one moment. ``client`` is the name its client gave itself."""
+    """One request at one moment. ``client`` is the name its client gave itself. ``embeds``: it wants no answer, but
+    vectors of its text."""
 
-    def __init__(self, chat: ChatRequest, client: str = "", moment: Moment | None = None) -> None:
+    def __init__(
+        self, chat: ChatRequest, client: str = "", moment: Moment | None = None, *, embeds: bool = False
+    ) -> None:
         self.chat = chat
         self.context = chat.context
         self.client = client
         self.moment = moment or Moment()
+        self.embeds = embeds
 
     @cached_property
     def ask(self) -> Ask:
@@ -61,10 +66,11 @@ class Features:
         size = 0
         for message in self.chat.messages:
             size += len(message.text.encode()) + len((message.reasoning or "").encode())
-            size += sum(len(c.function.name) + len(c.function.arguments.encode()) for c in message.tool_calls)
+            calls = [call.function for call in message.tool_calls]
+            size += sum(len(call.name.encode()) + len(call.arguments.encode()) for call in calls)
         for tool in self.chat.tools:
-            size += len(tool.function.name) + len(tool.function.description.encode())
-            size += len(str(tool.function.parameters or "").encode())
+            size += len(tool.function.name.encode()) + len(tool.function.description.encode())
+            size += len(msgspec.json.encode(tool.function.parameters)) if tool.function.parameters else 0
         return size
 
     @cached_property

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from routerd_client.records import Decision
 
+from ..config.graph import TAG
 from .strategy import Fixed
 from .table import CompiledRoute, Table
 from .view import Asking
@@ -32,7 +33,7 @@ def trace_of(
         factors = ", ".join(f"{factor} {value}" for factor, value in score.factors.items())
         what = f"{score.value:.2f} of 10" if score.fired else "no sign either way"
         lines.append(f"complexity by {name}: {what}" + (f" ({factors})" if factors else ""))
-    lines.append(f"endpoint {decision.endpoint}: {_strategy(table, decision)}")
+    lines.append(_chooses(table, decision.endpoint))
     for candidate in decision.candidates:
         wait = f", expected wait {candidate.wait_s:.1f} s" if candidate.wait_s else ""
         lines.append(f"candidate {candidate.backend}: {', '.join(candidate.reasons)}{wait}")
@@ -40,13 +41,15 @@ def trace_of(
     return lines
 
 
-def _strategy(table: Table, decision: Decision) -> str:
-    """The strategy as it is written: ``by_complexity``."""
-    strategy = table.endpoints[decision.endpoint].strategy
-    if isinstance(strategy, Fixed):
-        return "fallback" if len(strategy.items) > 1 else "single"
-    name = type(strategy).__name__
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
+def _chooses(table: Table, name: str) -> str:
+    """What ``name`` is, and its strategy as it is written: ``by_complexity``."""
+    if name in table.backends:
+        return f"backend {name}: nobody else is asked"
+    if name.startswith(TAG):
+        return f"{name}: all that have the tag, in the order of the file"
+    strategy = table.endpoints[name].strategy
+    kind = "Fallback" if isinstance(strategy, Fixed) else type(strategy).__name__
+    return f"endpoint {name}: {re.sub(r'(?<=[a-z])(?=[A-Z])', '_', kind).lower()}"
 
 
 def _routes(table: Table, asking: Asking, matched: CompiledRoute | None, broken: dict[str, str]) -> Iterator[str]:

@@ -9,40 +9,51 @@ from typing import Literal, Protocol
 
 from msgspec import Struct
 
+from routerd_client.chat import ChatRequest
 from routerd_client.records import FailureKind
 
 from .classify.score import Score
 from .features import Features
+from .terms import Terms
 
 Policy = Literal["frugal", "burn", "fixed"]
 
 
 class Limits(Struct, frozen=True):
     """What a backend can do. ``context`` is prompt and answer together in tokens, None where unknown; ``prefill``:
-    it goes on from an answer's beginning."""
+    it goes on from an answer's beginning; ``embeddings``: it makes vectors of texts."""
 
     context: int | None = None
     tools: bool = True
     vision: bool = True
     prefill: bool = False
+    embeddings: bool = False
 
 
 class Denial(Struct, frozen=True):
-    """Why money or a quota keeps a backend from answering."""
+    """Why a backend may not answer, and the failure that asking it would end in."""
 
     reason: str
     failure: FailureKind
 
 
+class Wanted(Struct, frozen=True):
+    """What a backend would be asked, and on which route: ``chat`` has the route's overrides on it."""
+
+    chat: ChatRequest
+    terms: Terms
+    route: str
+
+
 class View(Protocol):
     """The backends at one moment. Filled by dispatch from their owners."""
 
-    def blocked(self, backend: str) -> str:
-        """Why the backend may not answer now; ``""`` where it may."""
+    def blocked(self, backend: str) -> Denial | None:
+        """Why the backend's health, or its model, keeps it from answering now; None where they do not."""
         ...
 
-    def denied(self, backend: str) -> Denial | None:
-        """Why what it costs may not be spent; None where it may."""
+    def denied(self, backend: str, wanted: Wanted) -> Denial | None:
+        """Why what that may cost may not be spent; None where it may, or where it is to wait for open requests."""
         ...
 
     def note(self, backend: str) -> str:

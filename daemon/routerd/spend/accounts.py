@@ -30,6 +30,11 @@ class Entry(Struct, frozen=True):
 
 EVERY = "*"
 """As a scope of an entry: it counts in the total, and in all that have a limit."""
+MOST = 1000
+"""Scopes that a day, or a month, is kept for each by itself: clients give themselves what names they like. Those with
+a limit always are; of further ones there is one sum for each kind."""
+GRACE_S = 2 * 86_400.0
+"""So long after its end a period is kept for all its scopes: what time zone days are in may change."""
 
 
 class Accounts:
@@ -44,11 +49,25 @@ class Accounts:
         self.limits = dict(limits)
         self.locked = ""
         self.open: dict[str, Reservation] = {}
-        self._spent: defaultdict[tuple[str, str], int] = defaultdict(int)
+        self._spent: dict[str, dict[str, int]] = {}
+        """By period and scope."""
         self._reserved: defaultdict[tuple[str, str], int] = defaultdict(int)
 
     def __repr__(self) -> str:
         return f"<Accounts {len(self.limits)} limits {len(self.open)} open{' locked' if self.locked else ''}>"
+
+    def limit(self, limits: Mapping[str, Limit]) -> None:
+        """Have these limits. What was spent in a scope that had none, and was not kept by itself, is taken to be all
+        that was so spent in its kind."""
+        for scope in limits.keys() - self.limits.keys():
+            for totals in self._spent.values():
+                if scope not in totals and (others := totals.get(_others(scope))):
+                    totals[scope] = others
+        self.limits = dict(limits)
+
+    def forget(self) -> None:
+        """Know nothing of what was spent, to `load` it anew."""
+        self._spent.clear()
 
     def load(self, entries: Iterable[Entry]) -> None:
         """What a ledger says was spent. From now on it is no earlier than the newest of it, whatever the clock says."""
@@ -58,16 +77,21 @@ class Accounts:
 
     def scopes(self) -> list[str]:
         """Those with a limit, or with anything spent or reserved; the total first."""
-        known = {scope for scope, _ in (*self._spent, *self._reserved)} | self.limits.keys()
+        known = {scope for scope, _ in self._reserved}.union(self.limits, *self._spent.values())
         return [TOTAL, *sorted(known - {TOTAL, EVERY})]
 
     def spent(self, scope: str, period: str) -> int:
         """Micro-dollars spent in a scope on a day (``2026-11-21``) or in a month (``2026-11``)."""
+        totals = self._spent.get(period, {})
         counts = scope == TOTAL or scope in self.limits
-        return self._spent.get((scope, period), 0) + (self._spent.get((EVERY, period), 0) if counts else 0)
+        return totals.get(scope, 0) + (totals.get(EVERY, 0) if counts else 0)
 
     def reserved(self, scope: str, period: str) -> int:
         return self._reserved.get((scope, period), 0)
+
+    def guards(self, scopes: Iterable[str]) -> bool:
+        """Whether anything may forbid spending in ``scopes``."""
+        return bool(self.locked) or any(scope in self.limits for scope in scopes)
 
     def positions(self, scopes: Iterable[str], now: float) -> list[Position]:
         """Where each limit of ``scopes`` stands."""
@@ -119,10 +143,11 @@ class Accounts:
         """Open what is locked, and take ``now`` for true: what was spent or reserved on days to come was so today."""
         self.locked = ""
         today = self.calendar.restart(now)
-        for (scope, period), amount in list(self._spent.items()):
+        for period, totals in list(self._spent.items()):
             if period > today.day and len(period) == len(today.day):
-                self._add([scope], today, amount)
-                self._add([scope], Period(period), -amount)
+                for scope, amount in list(totals.items()):
+                    self._add([scope], today, amount)
+                    self._add([scope], Period(period), -amount)
         for id_, reservation in list(self.open.items()):
             if reservation.period.day > today.day:
                 self.release(id_)
@@ -133,11 +158,33 @@ class Accounts:
         return Position(scope, word, limit, self.spent(scope, period), self.reserved(scope, period))
 
     def _add(self, scopes: Iterable[str], period: Period, amount: int) -> None:
-        for scope in scopes:
-            self._spent[scope, period.day] += amount
-            self._spent[scope, period.month] += amount
+        if not amount:
+            return
+        for name in (period.day, period.month):
+            if name not in self._spent:
+                self._clear_up()
+            totals = self._spent.setdefault(name, {})
+            for scope in scopes:
+                kept = scope if scope in totals or scope in self.limits or len(totals) < MOST else _others(scope)
+                totals[kept] = totals.get(kept, 0) + amount
+
+    def _clear_up(self) -> None:
+        """Drop what no limit can ask for again. Scopes with one keep their days: a clock may turn out to be wrong."""
+        oldest = self.calendar.day_of(self.calendar.latest - GRACE_S).day
+        for period, totals in self._spent.items():
+            if period < oldest[: len(period)]:
+                kept = {TOTAL, EVERY, *self.limits}
+                self._spent[period] = {scope: amount for scope, amount in totals.items() if scope in kept}
 
     def _move(self, reservation: Reservation, amount: int) -> None:
         for scope in reservation.scopes:
-            self._reserved[scope, reservation.period.day] += amount
-            self._reserved[scope, reservation.period.month] += amount
+            for period in (reservation.period.day, reservation.period.month):
+                self._reserved[scope, period] += amount
+                if not self._reserved[scope, period]:
+                    del self._reserved[scope, period]
+
+
+def _others(scope: str) -> str:
+    """Where ``scope`` counts that is not kept by itself: ``client:(others)``."""
+    kind, colon, _ = scope.partition(":")
+    return f"{kind}:(others)" if colon else scope

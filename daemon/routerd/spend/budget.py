@@ -51,10 +51,11 @@ class Calendar:
 
     def __init__(self, zone: tzinfo | None = None) -> None:
         self.zone = zone
-        self._latest = 0.0
+        self.latest = 0.0
+        """The latest moment that was ever said."""
 
     def __repr__(self) -> str:
-        return f"<Calendar {self.day_of(self._latest).day} {self.zone or 'local'}>"
+        return f"<Calendar {self.day_of(self.latest).day} {self.zone or 'local'}>"
 
     def day_of(self, moment: float) -> Period:
         """The day of any moment."""
@@ -62,15 +63,15 @@ class Calendar:
 
     def moment(self, now: float) -> float:
         """``now``, or the latest that was ever said."""
-        self._latest = max(self._latest, now)
-        return self._latest
+        self.latest = max(self.latest, now)
+        return self.latest
 
     def today(self, now: float) -> Period:
         return self.day_of(self.moment(now))
 
     def restart(self, now: float) -> Period:
         """Take ``now`` for true, whatever was said before."""
-        self._latest = now
+        self.latest = now
         return self.today(now)
 
 
@@ -116,7 +117,7 @@ class Position(Struct, frozen=True):
         if self.reserved:
             why += f", {dollars(self.reserved)} reserved by open requests"
         if amount > 1:
-            why += f"; this request may cost {dollars(amount)}"
+            why += f"; {dollars(self.left)} is left, and this request may cost {dollars(amount)}"
         return Denied(self.word, why, waits=amount <= self.limit - self.spent)
 
 

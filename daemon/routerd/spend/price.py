@@ -90,7 +90,8 @@ def most_prompt_tokens(chat: ChatRequest, prompt_bytes: int) -> int:
     images = sum(
         isinstance(part, ImagePart) for m in chat.messages if isinstance(m.content, list) for part in m.content
     )
-    unseen = len(msgspec.json.encode((chat.response_format, chat.extra))) if chat.response_format or chat.extra else 0
+    hidden = (chat.response_format, chat.extra, chat.template_args, chat.tool_choice, chat.reasoning_effort)
+    unseen = len(msgspec.json.encode(hidden)) if any(hidden) else 0
     labels = sum(len(text.encode()) for message in chat.messages for text in _labels(message) if text)
     parts = len(chat.messages) + len(chat.tools) + 1
     added = MAKERS_TOKENS if chat.tools or chat.response_format else 0

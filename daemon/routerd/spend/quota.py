@@ -30,6 +30,12 @@ class Use(Struct, frozen=True):
     requests: int = 0
     cost: int = 0
 
+    def __add__(self, more: Use) -> Use:
+        return Use(self.tokens + more.tokens, self.requests + more.requests, self.cost + more.cost)
+
+    def __sub__(self, less: Use) -> Use:
+        return Use(self.tokens - less.tokens, self.requests - less.requests, self.cost - less.cost)
+
     def of(self, unit: Unit) -> int:
         return self.cost if unit == "usd" else self.tokens if unit == "tokens" else self.requests
 
@@ -37,7 +43,8 @@ class Use(Struct, frozen=True):
 class Told(Struct, frozen=True):
     """What a provider says of one of its limits: what is ``left`` of ``limit``, and when it is full again.
 
-    ``unit`` ``share``: of 1, in a window of ``window_s`` seconds. ``resets_s`` is seconds from now.
+    ``unit`` ``share``: of 1, in a window of ``window_s`` seconds. ``heard`` is when it was said, by a steady clock;
+    ``resets_s`` is seconds from then.
     """
 
     unit: Literal["tokens", "requests", "share"]
@@ -45,6 +52,7 @@ class Told(Struct, frozen=True):
     left: float
     resets_s: float | None = None
     window_s: float | None = None
+    heard: float = 0.0
 
 
 class Meter:
@@ -58,6 +66,8 @@ class Meter:
         self.held = 0
         self.loaded = False
         """Whether it knows what was used before."""
+        self.heard = -math.inf
+        """`Told.heard` of what its provider last said of it."""
         self.zone = zone
         self._starts = datetime.fromisoformat(spec.starts) if spec.starts else None
         self._begin = self._end = 0.0
@@ -153,6 +163,8 @@ class Quotas:
 
     def __init__(self) -> None:
         self._meters: dict[str, list[Meter]] = {}
+        self._held: dict[str, Use] = {}
+        """What is set aside, by backend; meters come and go with reloads."""
 
     def __repr__(self) -> str:
         return f"<Quotas {self._meters}>"
@@ -164,9 +176,17 @@ class Quotas:
         for backend, quotas in specs.items():
             known = {meter.spec: meter for meter in before.get(backend, ()) if meter.zone == zone}
             self._meters[backend] = [known.get(quota) or Meter(quota, zone) for quota in quotas]
+            self._set_aside(backend, self._held.get(backend, Use()))
             if not all(quota in known for quota in quotas):
                 new.append(backend)
         return new
+
+    def forget(self) -> list[str]:
+        """Have every meter `load` anew what was used. Returns their backends."""
+        for meters in self._meters.values():
+            for meter in meters:
+                meter.loaded = False
+        return list(self._meters)
 
     def load(self, backend: str, uses: Iterable[tuple[float, Use]]) -> None:
         """All that was used of ``backend`` so far, oldest first: for meters that do not know what was before them."""
@@ -195,23 +215,32 @@ class Quotas:
             taken = meter.used(now) + meter.held
             if taken and taken + use.of(meter.unit) > meter.amount:
                 return f"quota_spent: {taken} of {meter.amount} {meter.unit} a {meter.spec.per} are used or set aside"
-        for meter in self.meters(backend):
-            meter.held += use.of(meter.unit)
+        self._set_aside(backend, self._held.get(backend, Use()) + use)
         return ""
 
     def let_go(self, backend: str, held: Use, used: Use, now: float) -> None:
         """A request that had ``held`` came to ``used``."""
+        self._set_aside(backend, self._held.get(backend, Use()) - held)
         for meter in self.meters(backend):
-            meter.held = max(0, meter.held - held.of(meter.unit))
             if amount := used.of(meter.unit):
                 meter.add(amount, now)
 
-    def correct(self, backend: str, told: Iterable[Told], now: float) -> None:
-        """Take what its provider says for true, where it speaks of one of its quotas."""
+    def _set_aside(self, backend: str, held: Use) -> None:
+        self._held[backend] = held
+        for meter in self.meters(backend):
+            meter.held = held.of(meter.unit)
+
+    def correct(self, backend: str, told: Iterable[Told], now: float, steady: float) -> None:
+        """Take what its provider says for true, where it speaks of one of its quotas: not what it said before
+        something else that is known already, nor of a window that has ended since. ``steady`` is ``now`` by the clock
+        of `Told.heard`."""
         for item in told:
+            resets_at = None if item.resets_s is None else now - (steady - item.heard) + item.resets_s
+            if resets_at is not None and resets_at < now:
+                continue
             for meter in self.meters(backend):
-                if _speaks_of(item, meter):
-                    resets_at = None if item.resets_s is None else now + item.resets_s
+                if _speaks_of(item, meter) and item.heard >= meter.heard:
+                    meter.heard = item.heard
                     meter.correct(item.left / item.limit * meter.amount, resets_at, now)
 
 

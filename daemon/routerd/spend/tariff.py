@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from typing import Literal
@@ -18,7 +19,7 @@ from .quota import ANSWER_TOKENS, BYTES_A_TOKEN, Use
 
 MOST_TOKENS = 10**9
 """No answer is longer, whatever a request allows."""
-_CAPS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
+_CAPS = ("max_tokens", "max_completion_tokens", "max_output_tokens", "max_new_tokens", "n_predict")
 
 
 class Tariff(Struct, frozen=True):
@@ -135,4 +136,4 @@ def _caps(chat: ChatRequest) -> list[int]:
 def _choices(chat: ChatRequest) -> int:
     """How many answers a request asks for at once."""
     asked = [extra.get("n") for extra in chat.extra.values() if isinstance(extra, dict)]
-    return max((n for n in asked if isinstance(n, int) and n > 1), default=1)
+    return max((math.ceil(min(n, MOST_TOKENS)) for n in asked if isinstance(n, int | float) and n > 1), default=1)

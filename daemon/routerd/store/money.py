@@ -61,6 +61,11 @@ def history_lost(connection: sqlite3.Connection) -> str:
     return str(row[0]) if row else ""
 
 
+def history(connection: sqlite3.Connection, moment: float) -> tuple[str, list[Spend]]:
+    """`history_lost`, and what is known `since`: in one look, for the file may be lost or found between two."""
+    return history_lost(connection), since(connection, moment)
+
+
 def history_found(connection: sqlite3.Connection, now: float) -> None:
     """Forget that; what was spent on days that are yet to come was spent ``now``."""
     connection.execute("DELETE FROM meta WHERE key = ?", (HISTORY_LOST,))

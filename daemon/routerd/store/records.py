@@ -108,6 +108,10 @@ def insert(connection: sqlite3.Connection, entry: Entry) -> None:
         _insert(connection, "texts", request=entry.request_id, time=entry.time, prompt=prompt, answer=answer)
 
 
+_TRIED = """(SELECT attempts.backend FROM attempts WHERE attempts.request = decisions.request
+    ORDER BY number DESC LIMIT 1) AS tried"""
+
+
 def chats(connection: sqlite3.Connection, asked: Decisions, now: float) -> list[ChatRecord]:
     """The newest chats that ``asked`` wants, newest first. Raises `LookupError` where it is to begin ``before`` one
     that is not there."""
@@ -136,7 +140,7 @@ def chats(connection: sqlite3.Connection, asked: Decisions, now: float) -> list[
         where("(decisions.time, request) < (?, ?)", found[0], asked.before)
     limit = max(1, min(asked.limit, MOST_WHOLE if asked.whole else MOST))
     texts = "LEFT JOIN texts USING (request)" if asked.whole else ""
-    query = f"SELECT decisions.*{', prompt, answer' if texts else ''} FROM decisions {texts}"  # noqa: S608
+    query = f"SELECT decisions.*, {_TRIED}{', prompt, answer' if texts else ''} FROM decisions {texts}"  # noqa: S608
     query += f" WHERE {' AND '.join(wheres)}" if wheres else ""
     query += " ORDER BY decisions.time DESC, request DESC LIMIT ?"
     found = [_chat(row) for row in _rows(connection, query, (*values, limit))]
@@ -145,7 +149,8 @@ def chats(connection: sqlite3.Connection, asked: Decisions, now: float) -> list[
 
 def story(connection: sqlite3.Connection, request_id: str) -> ChatRecord | None:
     """One chat with its attempts, feedback and, where they were kept, texts."""
-    query = "SELECT decisions.*, prompt, answer FROM decisions LEFT JOIN texts USING (request) WHERE request = ?"
+    columns = f"decisions.*, {_TRIED}, prompt, answer"
+    query = f"SELECT {columns} FROM decisions LEFT JOIN texts USING (request) WHERE request = ?"  # noqa: S608
     found = next(_rows(connection, query, (request_id,)), None)
     if found is None:
         return None
@@ -260,6 +265,7 @@ def _chat(row: dict[str, Any]) -> ChatRecord:
         hops=row["hops"],
         prompt=row.get("prompt"),
         answer=row.get("answer"),
+        tried=row["tried"] or "",
     )
 
 

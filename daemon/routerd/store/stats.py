@@ -6,7 +6,7 @@ import sqlite3
 from typing import Any
 
 from routerd_client.protocol import Stats, StatsBy, StatsResult
-from routerd_client.records import StatsRow, TierFigures
+from routerd_client.records import EMBEDDING, StatsRow, TierFigures
 
 from ..health.tracker import quantile
 from . import shadows
@@ -107,8 +107,8 @@ def tiers(connection: sqlite3.Connection, since: float) -> TierFigures:
         """SELECT count(CASE WHEN tier = 'simple' THEN 1 END), count(CASE WHEN tier = 'complex' THEN 1 END),
                   avg(CASE WHEN tier = 'simple' THEN score END), avg(CASE WHEN tier = 'complex' THEN score END),
                   count(CASE WHEN outcome = 'ok' AND backend != first THEN 1 END)
-           FROM decisions WHERE time >= ? AND tier != ''""",
-        (since,),
+           FROM decisions WHERE time >= ? AND tier != '' AND tier != ?""",
+        (since, EMBEDDING),
     ).fetchone()
     total = simple + complex_
     return TierFigures(
