@@ -15,6 +15,7 @@ import pytest
 
 from routerd.gateway.chat_completions import read
 from routerd.gateway.format import BadRequestError
+from routerd.gateway.pages import places
 from routerd.gateway.web import MAX_BODY, Front
 from routerd.selftest.fake_api import FakeApi, fake_api
 from routerd.selftest.fake_formats import Knobs
@@ -66,7 +67,7 @@ async def test_everything_a_request_can_say_reaches_a_backend_of_the_same_format
         "top_logprobs": 2,
         "response_format": {"type": "json_object"},
     }  # fmt: skip
-    never = {"api_base": "http://elsewhere", "base_url": "http://elsewhere", "api_key": "sk-theirs"}
+    never = {"api_base": "http://elsewhere", "fallbacks": ["dear"], "api_key": "sk-theirs", "mock_response": "Hi."}
     unknown = {"service_tier": "flex", "user": "somebody", "some_future_field": {"a": [1]}}
     async with (
         fake_api() as api,
@@ -75,11 +76,24 @@ async def test_everything_a_request_can_say_reaches_a_backend_of_the_same_format
         http.post(CHAT, json=said | unknown | never | {"model": "primary"}) as answer,
     ):
         assert answer.status == 200
+        assert all(f"the field {name}" in answer.headers["x-routerd-left-out"] for name in never)
     (asked,) = api.asked
     expected = said | unknown | {"model": "m", "max_tokens": 9, "stream": True}
     del expected["max_completion_tokens"]
     assert {name: asked.body[name] for name in expected} == expected
     assert not never.keys() & asked.body.keys()
+
+
+async def test_embeddings_leave_the_same_fields_out(tmp_path: Path) -> None:
+    async with (
+        fake_api() as api,
+        running_daemon(tmp_path, routes(cloud=at(api))) as running,
+        over_unix(running) as http,
+        http.post("/v1/embeddings", json={"input": "Hello?", "user": "me", "api_base": "x", "api\nkey": "y"}) as answer,
+    ):
+        assert answer.status == 200
+        assert answer.headers["x-routerd-left-out"] == "the field api_base; the field api?key"
+    assert api.asked[0].body == {"model": "m", "input": "Hello?", "user": "me"}
 
 
 async def test_whole_and_streamed_bring_the_same(tmp_path: Path) -> None:
@@ -172,10 +186,17 @@ async def test_a_failure_has_its_status_and_when_to_ask_again(tmp_path: Path) ->
         running_daemon(tmp_path, routes(cloud=at(api))) as running,
         over_unix(running) as http,
     ):
-        # the second finds the backend at rest, without having asked it
-        for stream, status, kind in ((False, 429, "rate_limit_error"), (True, 503, "server_error")):
-            async with http.post(CHAT, json={"messages": HELLO, "stream": stream}) as answer:
-                assert (answer.status, (await answer.json())["error"]["type"]) == (status, kind)
+        # all but the first find the backend at rest, without having asked it
+        asked = {"messages": HELLO, "max_tokens": 9}
+        for path, body in (
+            (CHAT, asked),
+            (CHAT, asked | {"stream": True}),
+            ("/v1/messages", asked),
+            ("/v1/responses", {"input": "Hello?"}),
+            ("/v1/embeddings", {"input": "Hello?"}),
+        ):
+            async with http.post(path, json=body) as answer:
+                assert (answer.status, (await answer.json())["error"]["type"]) == (429, "rate_limit_error"), path
                 assert 20 <= int(answer.headers["retry-after"]) <= 30
                 assert "x-should-retry" not in answer.headers
         assert len(api.asked) == 1
@@ -287,6 +308,7 @@ async def test_completions(tmp_path: Path) -> None:
         ({"modalities": ["audio"]}, "modalities"),
         ({"tool_choice": {"type": "function"}}, "tool_choice"),
         ({"temperature": "hot"}, "temperature"),
+        ({"extra_body": {"api_base": "http://elsewhere"}}, "extra_body"),
     ],
     ids=lambda value: json.dumps(value)[:40],
 )
@@ -298,20 +320,26 @@ def test_what_is_wrong_with_a_request_is_told_with_its_place(fields: dict[str, A
     assert caught.value.message
 
 
+def tagged(api: FakeApi) -> str:
+    return json.dumps({"openai": {"model": "m", "base_url": api.base_url, "context": 8000}, "tags": ["far"]})
+
+
 async def test_pages(tmp_path: Path) -> None:
     rest = "aliases: {gpt-4o: cloud, claude: routed, 'any-*': cloud}"
     async with (
         fake_api() as api,
-        running_daemon(tmp_path, routes(cloud=at(api, context=8000), small=fake(context=100), rest=rest)) as running,
+        running_daemon(tmp_path, routes(cloud=tagged(api), small=fake(context=100), rest=rest)) as running,
         over_unix(running) as http,
     ):
         async with http.get("/v1/models") as answer:
             models = await answer.json()
         contexts = {model["id"]: model["context_length"] for model in models["data"]}
-        assert contexts == {"primary": 8000, "cloud": 8000, "small": 100, "gpt-4o": 8000, "claude": 8000}
+        assert list(contexts) == ["primary", "cloud", "small", "tag:far", "routed", "gpt-4o", "claude"]
+        assert contexts == dict.fromkeys(contexts, 8000) | {"small": 100}
         assert (models["first_id"], models["last_id"], models["has_more"]) == ("primary", "claude", False)
-        async with http.get("/v1/models/gpt-4o") as answer:
-            assert (await answer.json())["id"] == "gpt-4o"
+        for name in ("gpt-4o", "tag:far"):
+            async with http.get(f"/v1/models/{name}") as answer:
+                assert (await answer.json())["id"] == name
         for method, path, status in [
             ("GET", "/v1/models/none", 404),
             ("GET", "/v1/chat/completions", 405),
@@ -328,6 +356,13 @@ async def test_pages(tmp_path: Path) -> None:
                 assert answer.status == status, path
                 assert method == "HEAD" or path in ("/", "/health") or json.loads(body)["error"]["message"]
                 assert answer.headers["x-routerd-request-id"]
+
+
+def test_only_what_is_there_is_offered() -> None:
+    assert places("GET") == ["/", "/health", "/metrics", "/openapi.json", "/v1/models"]
+    assert "/v1/messages/count_tokens" in places("POST")
+    assert "/v1/chat/completions" in places("POST")
+    assert set(places("PUT")) == {*places("GET"), *places("POST")}
 
 
 async def test_bodies_have_a_size_and_a_time(tmp_path: Path, sockets: Path) -> None:

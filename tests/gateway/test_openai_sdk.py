@@ -89,6 +89,46 @@ async def test_errors_are_of_their_class(tmp_path: Path) -> None:
             await client.with_options(api_key="wrong").models.list()
 
 
+async def test_a_refusal_is_one_streamed_too(tmp_path: Path) -> None:
+    no = "I can't help with that."
+    async with fake_api(Knobs(pieces=[], refusal=no)) as api, front(tmp_path, routes(cloud=at(api))) as there:
+        async with there.openai() as client:
+            whole = await client.chat.completions.create(model="primary", messages=HELLO)
+            async with client.chat.completions.stream(model="primary", messages=HELLO) as stream:
+                told = [event.delta async for event in stream if event.type == "refusal.delta"]
+                streamed = await stream.get_final_completion()
+            said = await client.responses.create(model="primary", input="Hello?")
+            async with client.responses.stream(model="primary", input="Hello?") as events:
+                kinds = [event.type async for event in events]
+                heard = await events.get_final_response()
+            old = await client.completions.create(model="primary", prompt="Hello?", stream=True)
+            texts = [chunk.choices[0].text async for chunk in old if chunk.choices]
+        async with there.anthropic() as other:
+            theirs = await other.messages.create(model="primary", messages=HELLO, max_tokens=9)
+            async with other.messages.stream(model="primary", messages=HELLO, max_tokens=9) as live:
+                last = await live.get_final_message()
+
+    assert told == [no]
+    for answer in (whole, streamed):
+        assert (answer.choices[0].message.refusal, answer.choices[0].finish_reason) == (no, "stop")
+        assert not answer.choices[0].message.content
+    for response in (said, heard):
+        (item,) = response.output
+        assert [(part.type, part.refusal) for part in item.content] == [("refusal", no)]
+        assert response.status == "completed"
+    assert kinds[-6:-1] == [
+        "response.content_part.added",
+        "response.refusal.delta",
+        "response.refusal.done",
+        "response.content_part.done",
+        "response.output_item.done",
+    ]
+    assert "".join(texts) == no
+    for message in (theirs, last):
+        assert (message.stop_reason, message.content[0].text) == ("refusal", no)
+        assert message.stop_details.explanation == no
+
+
 async def test_both_makers_clients_list_the_models(tmp_path: Path) -> None:
     async with fake_api() as api, front(tmp_path, routes(cloud=at(api), small=fake(context=100))) as there:
         async with there.openai() as client:
@@ -97,11 +137,12 @@ async def test_both_makers_clients_list_the_models(tmp_path: Path) -> None:
         async with there.anthropic() as other:
             theirs = [model async for model in other.models.list()]
             assert (await other.models.retrieve("small")).id == "small"
-    assert [model.id for model in listed] == [model.id for model in theirs] == ["primary", "cloud", "small"]
+    assert [model.id for model in listed] == [model.id for model in theirs] == ["primary", "cloud", "small", "routed"]
     assert theirs[0].display_name == "primary"
-    assert {name: model.model_extra["context_length"] for name, model in zip("pcs", listed, strict=True)} == {
+    assert {name: model.model_extra["context_length"] for name, model in zip("pcsr", listed, strict=True)} == {
         "p": 65536,
         "c": 65536,
         "s": 100,
+        "r": 65536,
     }
     assert one.id == "small"

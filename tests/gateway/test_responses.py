@@ -134,4 +134,4 @@ async def test_embeddings(tmp_path: Path) -> None:
     asked = api.asked[0]
     assert (asked.body["model"], asked.body["dimensions"]) == ("e", 2)
     assert "kind mlx" in owned.value.message
-    assert "something went wrong" in failed.value.message
+    assert "cooling down" in failed.value.message  # it failed the first one

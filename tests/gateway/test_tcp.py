@@ -89,7 +89,7 @@ async def test_a_taken_port_is_told_and_the_daemon_stays(tmp_path: Path) -> None
         rest = f"http: {{listen: 127.0.0.1:{port}}}"
         async with running_daemon(tmp_path, routes(small=fake(), rest=rest)) as running:
             error = await until(lambda: running.status().http_error, "it says so", deadline=60)
-            assert error.startswith(f"http: cannot listen on 127.0.0.1:{port}: another program has that port")
+            assert error.startswith(f"cannot listen on 127.0.0.1:{port}: another program has that port")
             assert running.status().http == ""
             async with running.client() as client:
                 assert (await client.chat("Hello?")).text

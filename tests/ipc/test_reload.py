@@ -74,6 +74,17 @@ async def test_a_missing_file_changes_nothing(tmp_path: Path) -> None:
         assert (await client.chat("hello")).backend == "small"
 
 
+async def test_a_file_that_is_deleted_is_told_until_it_is_back(tmp_path: Path) -> None:
+    async with running_daemon(tmp_path, FIRST, watch=True) as running, running.client() as client:
+        running.remove()
+        (error,) = await until(lambda: running.status().config_errors, "it is missed")
+        assert error.message == "there is no such file"
+        assert (await client.chat("hello")).backend == "small"
+        running.write(FIRST)
+        await until(lambda: not running.status().config_errors, "it is back")
+        assert running.status().generation == 1
+
+
 async def test_check_validates_without_using(tmp_path: Path) -> None:
     async with running_daemon(tmp_path, FIRST) as running, running.client() as client:
         (error,) = (await client.check("version: 1\nbackends: {}\ndefault: x", file="mine.yaml")).errors[:1]

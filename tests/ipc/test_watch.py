@@ -8,6 +8,7 @@ from pathlib import Path
 import anyio
 import pytest
 
+from routerd.app.journal import DIGITS
 from routerd.server.notices import MAX_WAITING, Hub
 from routerd_client import Notice, RequestFailedError
 from routerd_client.protocol import Cancel, Error, ErrorCode, Watch
@@ -56,6 +57,25 @@ async def test_each_chat_is_told_once(tmp_path: Path) -> None:
         told = await notice(raw)
         assert (told.topic, told.kind) == ("decision", "ok")
         assert (told.data["request"], told.data["backend"], told.data["client"]) == (done.request_id, "small", "test")
+        for name in ("ttft_s", "total_s"):
+            assert told.data[name] == round(told.data[name], DIGITS)
+
+
+async def test_of_a_chat_that_was_cancelled_it_is_told_who_was_answering(tmp_path: Path) -> None:
+    hold = tmp_path / "hold"
+    hold.touch()
+    async with (
+        running_daemon(tmp_path, routes(small=fake(f"--hold {hold}"))) as running,
+        running.client() as client,
+        connected(running.socket) as raw,
+    ):
+        await subscribed(running, raw, "decision")
+        with anyio.CancelScope() as scope:
+            async for event in client.stream("hello"):
+                if event.text:
+                    scope.cancel()
+        told = await notice(raw)
+        assert (told.kind, told.data["backend"]) == ("cancelled", "small")
 
 
 async def test_reloads_are_told_the_refused_too(tmp_path: Path) -> None:

@@ -55,6 +55,7 @@ def test_status_shows_daemon_backends_and_models(daemon: Standalone) -> None:
     assert f"pid {daemon.process.pid}" in done.stdout
     assert str(daemon.places.config) in done.stdout
     assert {"small", "large"} <= set(done.stdout.split())
+    assert "IN THE LAST  REQUESTS" in done.stdout
 
 
 def test_status_as_json_has_these_keys(daemon: Standalone) -> None:

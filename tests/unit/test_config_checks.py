@@ -240,6 +240,33 @@ def test_an_endpoint_before_a_cycle_is_not_part_of_it() -> None:
     assert found == ["3:39: endpoints.e: leads back to itself: e -> f -> e"]
 
 
+def test_a_cycle_is_told_with_the_other_mistakes() -> None:
+    found = complaints("endpoints: {e: {fallback: [f]}, f: {fallback: [e]}}\nrotes: []\nsticky: {expires: 0}")
+    assert found[0] == "3:13: endpoints.e: leads back to itself: e -> f -> e"
+    assert len(found) == 3
+
+
+def test_routes_of_one_name_are_told() -> None:
+    found = complaints("""\
+routes:
+  - {match: {a: b}, use: a, name: plan}
+  - {match: {a: c}, use: a, name: plan}
+  - {match: {a: d}, use: a}
+  - {match: {a: e}, use: a, name: 'routes[2]'}
+""")
+    assert found == [
+        "5:35: routes[1].name: the name 'plan' is taken (routes[0] has it, on line 4)",
+        "7:35: routes[3].name: the name 'routes[2]' is taken (routes[2] has it, on line 6)",
+    ]
+
+
+def test_a_name_that_asks_for_a_tag_is_told() -> None:
+    hint = "(it asks for all that have a tag)"
+    base = "backends: {'tag:x': {mlx: {model: m}}}\ndefault: 'tag:x'\n"
+    found = complaints("endpoints: {'tag:y': {fallback: ['tag:x']}}", base)
+    assert found == [f"1:12: the name 'tag:x' is reserved {hint}", f"3:13: the name 'tag:y' is reserved {hint}"]
+
+
 def test_every_cycle_is_told() -> None:
     found = complaints("endpoints: {e: {fallback: [e]}, f: {fallback: [g]}, g: {fallback: [f]}}")
     assert [complaint.split("itself: ")[1] for complaint in found] == ["e -> e", "f -> g -> f"]
@@ -344,7 +371,7 @@ def test_local_only_false_and_local_apis_are_fine() -> None:
 
 SECRET = "sk-4f0c-do-not-show"
 WITH_SECRETS = f"""\
-backends: {{far: {{anthropic: {{model: c, api_key: {SECRET}}}}}}}
+backends: {{far: {{anthropic: {{model: c, api_key: {SECRET}, headers: {{x-key: {SECRET}}}}}}}}}
 default: far
 routes: [{{match: {{x: y}}, use: far, set: {{api_key: {SECRET}, max_tokens: 3}}}}]
 """
@@ -360,7 +387,8 @@ def test_a_secret_in_the_file_shows_nowhere() -> None:
     shown = [repr(config), str(config), repr(steps), repr(loaded), *map(str, loaded.warnings)]
     assert steps[1].changes == ["route 'x=y' changed", "backend 'far' changed"]
     assert all(SECRET not in text for text in shown)
-    assert SECRET not in repr(list(SecretSpec(inline=SECRET).__rich_repr__()))
+    for spec in (SecretSpec(inline=SECRET), config.backends["far"].http):
+        assert SECRET not in repr(list(spec.__rich_repr__()))
 
 
 def test_a_secret_in_the_file_is_warned_of() -> None:

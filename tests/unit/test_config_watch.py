@@ -162,10 +162,13 @@ async def test_the_same_content_written_anew_says_nothing(file: Path) -> None:
         await watch.sees_nothing()
 
 
-async def test_a_missing_file_says_nothing(file: Path) -> None:
+async def test_a_file_that_is_gone_and_back_is_seen(file: Path) -> None:
     async with watched(file) as watch:
         remove(file)
-        await watch.sees_nothing()
+        with anyio.fail_after(DEADLINE):
+            assert await anext(watch.seen) == ""
+        write(file, "first")
+        await watch.sees("first")
 
 
 async def test_a_change_while_the_consumer_is_busy_is_seen_afterwards(file: Path) -> None:

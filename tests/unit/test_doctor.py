@@ -24,7 +24,7 @@ from routerd.agent.starts import FILE, Starts
 from routerd.config.load import load
 from routerd.crashes import Crash, keep
 from routerd_client.protocol import PROTOCOL, StatusResult
-from routerd_client.records import BackendStatus, BreakerState, LedgerStatus, ModelStatus, Residency
+from routerd_client.records import BackendStatus, BreakerState, ConfigError, LedgerStatus, ModelStatus, Residency
 from tests.support.daemon import make_places
 from tests.support.tiny_model import make_tiny_model
 from tests.support.wait import until_blocking
@@ -141,6 +141,16 @@ def test_records_that_are_kept_in_memory_alone_are_told(scene: Scene) -> None:
     ledger = LedgerStatus(file="l", mode="memory", reason="disk full")
     found = said(listening.daemon(replace(scene, status=replace(STATUS, ledger=ledger))))
     assert found == [("warn", "records are kept in memory alone: disk full")]
+
+
+def test_mistakes_of_the_file_are_told_once(scene: Scene) -> None:
+    wrong = ConfigError("routes.yaml", 1, 1, "unknown key 'x'")
+    refused = replace(scene, status=replace(STATUS, config_errors=[wrong]))
+    daemon, now = "it refused the newest configuration: generation 3 stays in force", replace(refused, errors=[wrong])
+
+    assert said(listening.daemon(now)) == [("fail", daemon)]
+    assert said(settings.config(now)) == [("fail", str(wrong))]
+    assert next(reversed(list(listening.daemon(refused)))).fix == "routerctl reload: the file has no mistakes any more"
 
 
 def test_a_socket_that_others_may_open_is_closed_by_fix(scene: Scene, listens: Path) -> None:

@@ -11,6 +11,7 @@ from routerd.gateway import chat_completions, completions
 from routerd.gateway.caller import client_name, laid_on
 from routerd.gateway.format import BadRequestError, about, refusal, told
 from routerd.gateway.metrics import lines
+from routerd.gateway.steering import steers
 from routerd_client.chat import FinishReason, Message, Priority, TokenLogprob, TopLogprob, Usage
 from routerd_client.protocol import Delta, Done, Error, ErrorCode, Routed, StatusResult
 from routerd_client.records import Attempt, BackendStatus, FailureKind, Outcome
@@ -90,8 +91,10 @@ def test_usage_comes_only_where_it_is_asked_for() -> None:
 
 
 def test_a_whole_chat() -> None:
-    message = Message(role="assistant", content="no", refusal="no")
-    end = done(message=message, flaw=FailureKind.REFUSAL, finish_reason=FinishReason.UNKNOWN, logprobs=LOGPROBS)
+    message = Message(role="assistant", content="no")
+    end = done(
+        message=message, refusal="no", flaw=FailureKind.REFUSAL, finish_reason=FinishReason.UNKNOWN, logprobs=LOGPROBS
+    )
     body = json.loads(chat_completions.Writer("asked", include_usage=False).whole(end))
 
     assert body["choices"][0]["message"] == {"role": "assistant", "content": "no", "refusal": "no"}
@@ -137,6 +140,35 @@ def test_every_error_has_its_status(code: ErrorCode, status: int, kind: str) -> 
     assert found.status == status
     assert (body["error"]["message"], body["error"]["type"]) == ("no (so)", kind)
     assert body["routerd"] == {"request_id": "r1", "code": code.value, "retryable": True}
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        "api_base", "base_url", "baseURL", "api_version", "extra_headers", "headers", "extra_query", "ssl_verify",
+        "custom_llm_provider", "vertex_location", "aws_region_name", "deployment_id", "dataSources",
+        "provider_specific_header", "kv_transfer_params", "bootstrap_host", "langfuse_host", "adapters",
+        "api_key", "organization", "azure_ad_token", "client_secret", "litellm_credential_name", "vertex_credentials",
+        "models", "model_list", "base_model", "draft_model", "fallbacks", "context_window_fallbacks", "user_config",
+        "router_settings_override", "providerOptions", "num_retries", "mock_response", "input_cost_per_token",
+        "litellm_metadata", "tensorzero::extra_body",
+    ],
+)  # fmt: skip
+def test_a_field_for_a_proxy_is_seen(field: str) -> None:
+    assert steers(field)
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        "user", "service_tier", "store", "safety_identifier", "prompt_cache_key", "prompt_cache_retention", "verbosity",
+        "web_search_options", "prediction", "audio", "truncation", "client_metadata", "max_tool_calls", "thinking",
+        "search_parameters", "provider", "transforms", "grammar", "guided_json", "cache_prompt", "keep_alive",
+        "options", "safe_prompt", "ignore_eos", "min_tokens", "chat_template", "dimensions", "encoding_format",
+    ],
+)  # fmt: skip
+def test_a_field_for_a_model_is_left_alone(field: str) -> None:
+    assert not steers(field)
 
 
 def test_nothing_is_told_twice() -> None:

@@ -25,6 +25,7 @@ from routerd_client.chat import (
     ToolCall,
 )
 from routerd_client.protocol import Delta, Error, ErrorCode
+from routerd_client.records import FailureKind
 
 from .answers import BROKEN, DELTAS, JSON, LOOK, USAGE, WALK, done, events, heard, places, put, said, streamed
 
@@ -324,6 +325,14 @@ def test_errors(code: ErrorCode, status: int, kind: str) -> None:
     assert body["type"] == "error"
     assert body["error"] == {"type": kind, "message": "no (wait)"}
     assert body["request_id"] == "r1"
+
+
+def test_a_rate_limit_is_no_overload() -> None:
+    limited = Error(id=0, code=ErrorCode.OVERLOADED, message="no", failure=FailureKind.RATE_LIMITED)
+    told = spoken_in(refusal(limited), messages)
+
+    assert told.status == 429
+    assert json.loads(messages.refuse(told))["error"]["type"] == "rate_limit_error"
 
 
 def test_a_prompt_that_is_too_long_is_told_in_the_words_that_agents_look_for() -> None:

@@ -271,7 +271,7 @@ def test_a_whole_answer() -> None:
 
 
 def test_a_refusal() -> None:
-    answer = json.loads(read().writer.whole(done(message=said(content="", refusal="No."))))
+    answer = json.loads(read().writer.whole(done(message=said(content=""), refusal="No.")))
 
     assert answer["output"][0]["content"] == [{"type": "refusal", "refusal": "No."}]
 

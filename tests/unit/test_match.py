@@ -256,7 +256,7 @@ def test_the_weekday() -> None:
     assert not matches(asked(moment=Moment(weekday=0)), weekday=("sat", "sun"))
 
 
-@pytest.mark.parametrize("text", ["", "today", "m", "*", "8"])
+@pytest.mark.parametrize("text", ["", "today", "m", "mo", "monkey", "sundae", "*", "8"])
 def test_what_is_no_day_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="is not a day"):
         parse_weekday(text)

@@ -16,6 +16,7 @@ from .check_front import check_front
 from .check_hosts import check_hosts
 from .check_match import check_matches
 from .check_targets import RESERVED, check_targets
+from .graph import TAG
 from .limits import check_limits
 from .report import Report
 from .schema import ConfigSpec
@@ -29,6 +30,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]*")
 def check(tree: Node, report: Report) -> None:
     """Report every name, reference and number of ``tree`` that is wrong. Pure computation."""
     _check_names(tree, report)
+    _check_routes(tree, report)
     _check_models(tree, report)
     check_hosts(tree, report)
     check_front(tree, report)
@@ -47,13 +49,28 @@ def _check_names(tree: Node, report: Report) -> None:
         report.add(backends, "backends: at least one is needed")
     for kind, group in (("a backend", backends), ("an endpoint", endpoints)):
         for name, mark in group.marks.items() if group else ():
-            if name == RESERVED:
-                report.add(mark, f"the name '{name}' is reserved", "it asks for whatever the routes say")
+            if name == RESERVED or name.startswith(TAG):
+                asks = "whatever the routes say" if name == RESERVED else "all that have a tag"
+                report.add(mark, f"the name '{name}' is reserved", f"it asks for {asks}")
             elif not _NAME.fullmatch(name):
                 report.add(mark, f"'{name}' cannot name {kind}", "use letters, digits and . _ : -")
     for name, mark in endpoints.marks.items() if endpoints else ():
         if backends and name in backends.marks:
             report.add(mark, f"the name '{name}' is taken", f"a backend has it, on line {backends.marks[name].line}")
+
+
+def _check_routes(tree: Node, report: Report) -> None:
+    """Counts and decisions are kept by a route's name, so each has its own."""
+    routes = tree.get("routes")
+    taken: dict[str, tuple[int, int]] = {}
+    for index, route in enumerate(routes.elements() if routes else []):
+        given = route.get("name")
+        name = str(given.value) if given and given.value else f"routes[{index}]"
+        if name in taken:
+            other, line = taken[name]
+            message = f"routes[{index}].name: the name '{name}' is taken"
+            report.add(given or route, message, f"routes[{other}] has it, on line {line}")
+        taken.setdefault(name, (index, route.line))
 
 
 def _check_models(tree: Node, report: Report) -> None:

@@ -11,10 +11,9 @@ MOST_PLACES = 1000
 
 
 def check_whole(config: ConfigSpec, tree: Node, report: Report) -> None:
-    """Report endpoints that lead back to themselves or stand for too much, and what says local_only and may leave
-    the machine."""
-    if not _check_cycles(config, tree, report):
-        _check_places(config, tree, report)
+    """Report endpoints that stand for too much, and what says local_only and may leave the machine. ``config`` has
+    passed all other checks."""
+    _check_places(config, tree, report)
     for name, endpoint in config.endpoints.items():
         if endpoint.local_only:
             _check_local(config, name, _place(name, tree), f"endpoints.{name}", report)
@@ -36,8 +35,8 @@ def _check_one_api(config: ConfigSpec, route: RouteSpec, place: Place, path: str
         )
 
 
-def _check_cycles(config: ConfigSpec, tree: Node, report: Report) -> bool:
-    """Whether there are any."""
+def check_cycles(config: ConfigSpec, tree: Node, report: Report) -> None:
+    """Report endpoints that lead back to themselves, whatever else is wrong."""
     told: set[str] = set()
     for name in config.endpoints:
         way = cycle(config, name)
@@ -45,7 +44,6 @@ def _check_cycles(config: ConfigSpec, tree: Node, report: Report) -> bool:
             told |= set(way)
             if way:
                 report.add(_place(name, tree), f"endpoints.{name}: leads back to itself: {' -> '.join(way)}")
-    return bool(told)
 
 
 def _check_places(config: ConfigSpec, tree: Node, report: Report) -> None:

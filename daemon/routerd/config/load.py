@@ -16,9 +16,10 @@ from routerd_client.records import ConfigError
 from .build import build
 from .check import check, warnings
 from .check_files import absent_models, check_files, check_personas, place_files
-from .check_whole import check_whole
+from .check_whole import check_cycles, check_whole
 from .compat import translate
 from .report import WHOLE_FILE, ConfigFailedError, Mark, Place, Report
+from .scalars import INVALID
 from .schema import ConfigSpec
 from .secrets import inline_secrets
 from .yamltree import Node, parse
@@ -108,6 +109,8 @@ def load(text: str, file: str, environ: Mapping[str, str] | None = None) -> Load
     check(tree, report)
     check_files(tree, report, base)
     check_personas(tree, report, base)
+    if config is not INVALID:
+        check_cycles(config, tree, report)
     report.raise_if_any()
     check_whole(config, tree, report)
     report.raise_if_any()

@@ -12,6 +12,7 @@ LOOKED_AT = 1000
 LONGEST = 500
 _MOST_STEPS = 10_000_000
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+_DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 _TIME = re.compile(r"([01]?\d|2[0-3]):([0-5]\d)")
 
 
@@ -83,8 +84,8 @@ def parse_window(text: str) -> tuple[int, int]:
 
 
 def parse_weekday(text: str) -> int:
-    """``mon`` is 0. Raises ``ValueError``."""
-    try:
-        return WEEKDAYS.index(text.lower()[:3])
-    except ValueError:
-        raise ValueError(f"{text!r} is not a day: {', '.join(WEEKDAYS)}") from None
+    """``mon``, ``Monday`` and what lies between are 0. Raises ``ValueError``."""
+    for index, day in enumerate(_DAYS):
+        if len(text) >= 3 and day.startswith(text.lower()):
+            return index
+    raise ValueError(f"{text!r} is not a day: {', '.join(WEEKDAYS)}")

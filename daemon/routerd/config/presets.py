@@ -15,7 +15,7 @@ from .compat.tiers import TIERS
 
 _HEAD = """\
 # routerd's configuration. Once saved it is in force; a mistake changes nothing, and `routerctl check` tells it.
-# A backend answers; an endpoint is a name to ask for; routes choose by who asks. Every key: docs/routes.md.
+# A backend answers; an endpoint is a name to ask for; routes choose by who asks. Every default: `routerctl config`.
 version: 1
 """
 _NO_NAME = re.compile(r"[^A-Za-z0-9._:-]+")

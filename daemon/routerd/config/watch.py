@@ -16,6 +16,7 @@ from .load import digest, read_bytes
 _STEP_MS = 200  # the thread that waits for events wakes this often, also when idle
 _SETTLE = 0.1
 _SETTLE_ROUNDS = 20  # a file that never comes to rest is reported all the same
+_AWAY = 1.0  # some put a file away before they write it anew
 _MAX_LINKS = 40
 
 _Folders = dict[str, tuple[int, int]]
@@ -28,16 +29,16 @@ async def changes(
 
     ``last`` is the digest of the content that the caller knows already; without it, the content at
     the first step counts as known. Versions that come and go while the caller is busy are skipped,
-    the newest never is. A missing or unreadable file yields nothing until it is back; an empty one
-    is content. Never raises for what happens to the file. Seen within about half a second, or
-    ``poll`` seconds more where the file system sends no events: bind mounts, network folders, and
-    swapped folders further up.
+    the newest never is. A file that is missing or unreadable for more than a second yields ``""``, once,
+    and then whatever comes back; an empty one is content. Never raises for what happens to the file.
+    Seen within about half a second, or ``poll`` seconds more where the file system sends no events:
+    bind mounts, network folders, and swapped folders further up.
 
     Ends within 0.2 s of ``stop`` being set. Cancelling sets ``stop`` too. Close it with `aclosing`.
     """
     path = await to_thread.run_sync(path.absolute)
     known = await to_thread.run_sync(_digest, path) if last is None else last
-    stamp: tuple[int, ...] | None = None
+    stamp: tuple[int, ...] | None = ()  # like none: the first step looks, also where there is no file
     async with aclosing(_nudges(path, stop or anyio.Event(), poll)) as nudges:
         async for happened in nudges:
             now = await to_thread.run_sync(_stamp, path)
@@ -46,9 +47,12 @@ async def changes(
             # taken before the content is read: what is written meanwhile shows in the next one
             stamp = now
             found = await _settled(path)
-            if found not in (None, known):
+            if found is None and known is not None:
+                await anyio.sleep(_AWAY)
+                found = await _settled(path)
+            if found != known:
                 known = found
-                yield found
+                yield found or ""
 
 
 async def _settled(path: Path) -> str | None:

@@ -55,6 +55,8 @@ def _stream(client: Client, text: str, options: dict[str, Any]) -> None:
                     written = event.text or written
                 case Done():
                     done = event
+                    if event.refusal and not written:
+                        click.echo(event.refusal)
     finally:
         progress.clear()
         if written and not written.endswith("\n"):

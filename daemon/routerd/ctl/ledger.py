@@ -7,7 +7,7 @@ from datetime import datetime
 
 import click
 
-from routerd_client.records import ChatRecord
+from routerd_client.records import EMBEDDING, ChatRecord
 
 from ..spend.price import dollars
 from .common import daemon, seconds, span
@@ -20,7 +20,7 @@ def recorded(since_s: float | None, *, as_json: bool = False) -> Iterator[ChatRe
     with daemon(as_json=as_json) as client:
         before = ""
         while page := client.decisions(since_s=since_s, before=before, limit=1000, whole=True):
-            yield from page
+            yield from (chat for chat in page if chat.tier != EMBEDDING)
             before = page[-1].request_id
 
 
@@ -35,12 +35,13 @@ def row(chat: ChatRecord) -> dict[str, str]:
     outcome = (
         chat.outcome.value + (f": {chat.code}" if chat.code else "") + (f", {chat.flaw.value}" if chat.flaw else "")
     )
+    default = "(default)" if chat.endpoint else ""  # without one, nothing was decided: the model is not known, say
     return {
         "time": clock(chat.time),
         "request": chat.request_id,
-        "route": chat.route or (chat.named and f"({chat.named})") or "(default)",
-        "endpoint": chat.endpoint + (f" ({chat.tier})" if chat.tier else ""),
-        "backend": chat.backend,
+        "route": chat.route or (chat.named and f"({chat.named})") or default,
+        "endpoint": (chat.endpoint or chat.asked) + (f" ({chat.tier})" if chat.tier else ""),
+        "backend": chat.backend or chat.tried,
         "model": chat.model,
         "outcome": outcome,
         "hops": str(chat.hops) if chat.hops > 1 else "",

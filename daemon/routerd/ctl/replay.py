@@ -25,9 +25,9 @@ from .ledger import recorded, since_option
 def command(records: BinaryIO | None, file: Path | None, since: float | None, as_json: bool) -> None:
     """Decide recorded requests again, by routes you have edited, and say which would go elsewhere.
 
-    They come from the daemon's ledger, or from RECORDS, with one JSON object a line: id, backend, and what the
-    request was (context, model, client, prompt, chars, turn, has_tools ...; docs/routes.md has them all); that needs
-    no daemon. Nothing is generated.
+    They come from the daemon's ledger, or from RECORDS, with one JSON object a line: id, backend, and of the request
+    context, model, client, prompt, chars, prompt_bytes, turn, has_tools, has_images, local_only, minute (of the day)
+    and weekday (0 is Monday); that needs no daemon. Nothing is generated.
 
     \b
     Examples:

@@ -22,7 +22,8 @@ def command(only: str, as_json: bool) -> None:
     """
     faults = wall.chosen(only)
     if not faults:
-        click.echo(f"routerctl: no fault is named {only!r}; docs/faults.md lists them", err=True)
+        names = "; ".join(fault.name for fault in wall.chosen(""))
+        click.echo(f"routerctl: no fault is named {only!r}; there are: {names}", err=True)
         sys.exit(EXIT_WRONG)
     report = wall.play(faults)
     if as_json:

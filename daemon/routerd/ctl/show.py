@@ -64,8 +64,10 @@ def _told(name: str, text: str) -> Iterator[str]:
 
 
 def _way(chat: ChatRecord) -> str:
+    if not chat.endpoint:
+        return f"nobody: nothing was decided for {chat.asked!r}"
     named = f"named by the {chat.named}" if chat.named else f"route {chat.route}" if chat.route else "the default"
-    way = f"{chat.endpoint or chat.asked}: {named}"
+    way = f"{chat.endpoint}: {named}"
     scores = [f"{name} {value:.2f}" for name, value in chat.scores.items()]
     return way + (f"; complexity {', '.join(scores)}" if scores else "") + (f", {chat.tier}" if chat.tier else "")
 

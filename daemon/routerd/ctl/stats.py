@@ -44,7 +44,7 @@ def command(by: StatsBy, since: float | None, shadow: bool, reset: bool, as_json
 def _shadows(rows: list[ShadowRow]) -> str:
     """One row for each limit: what those below it would lose or gain at the other backend."""
     if not rows:
-        return "no request was asked of another backend too (see shadow in docs/ledger.md)"
+        return "no request was asked of another backend too (an endpoint's `shadow: {to: NAME}` has some asked)"
     return table(
         [
             {

@@ -39,7 +39,7 @@ def text(status: StatusResult) -> str:
         f"chats    {requests}",
     ]
     if status.http or status.http_error:
-        lines.append(f"http     {status.http or status.http_error.removeprefix('http: ')}")
+        lines.append(f"http     {status.http or status.http_error}")
     if status.memory:
         lines.append(f"memory   {_memory(status.memory)}")
     if status.ledger and status.ledger.mode != "file":
@@ -75,6 +75,7 @@ def _backend(status: StatusResult, backend: BackendStatus) -> dict[str, str]:
         "backend": backend.name + ("*" if backend.name == status.default else ""),
         "kind": backend.kind,
         "breaker": state,
+        "in the last": seconds(backend.window_s) if backend.window_s else "",
         "requests": str(backend.requests),
         "success": "" if backend.success_rate is None else f"{backend.success_rate:.0%}",
         "ttft p50": seconds(backend.ttft_p50_s),

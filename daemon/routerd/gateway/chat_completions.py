@@ -113,7 +113,7 @@ def read(body: bytes, headers: Mapping[str, str]) -> Asked:  # noqa: ARG001 - al
         )
     if asked.modalities and asked.modalities != ["text"]:
         raise BadRequestError("modalities: answers are text", "modalities")
-    extra = unknown(body, _KNOWN)
+    extra, left_out = unknown(body, _KNOWN)
     chat = ChatRequest(
         messages=[_message(message, at) for at, message in enumerate(asked.messages)],
         model=asked.model or "",
@@ -133,7 +133,7 @@ def read(body: bytes, headers: Mapping[str, str]) -> Asked:  # noqa: ARG001 - al
         stream=bool(asked.stream),
         extra={KIND: extra} if extra else {},
     )
-    left_out = [f"the tool {tool.type}" for tool in asked.tools or () if tool.function is None]
+    left_out += [f"the tool {tool.type}" for tool in asked.tools or () if tool.function is None]
     return Asked(chat, Writer(chat.model, include_usage=asked.include_usage), left_out)
 
 
@@ -224,8 +224,10 @@ class Writer:
         return b": still at it\n\n"
 
     def done(self, done: Done) -> bytes:
-        finish, told = encode(finish_reason(done)), encode(about(done))
-        end = b'%b{},"finish_reason":%b}],"routerd":%b}\n\n' % (self._open, finish, told)
+        finish, told, end = encode(finish_reason(done)), encode(about(done)), b""
+        if done.refusal:
+            end = b'%b{"refusal":%b},"finish_reason":null}]}\n\n' % (self._open, encode(done.refusal))
+        end += b'%b{},"finish_reason":%b}],"routerd":%b}\n\n' % (self._open, finish, told)
         if self._include_usage:
             end += b'%b,"choices":[],"usage":%b}\n\n' % (self._head, encode(usage_object(done.usage)))
         return end + b"data: [DONE]\n\n"
@@ -238,7 +240,7 @@ class Writer:
         message: dict[str, Any] = {
             "role": "assistant",
             "content": done.message.content,
-            "refusal": done.message.refusal,
+            "refusal": done.refusal or None,
         }
         if done.message.reasoning:
             message["reasoning_content"] = done.message.reasoning

@@ -44,7 +44,7 @@ def read(body: bytes, headers: Mapping[str, str]) -> Asked:  # noqa: ARG001 - al
     if asked.echo or asked.suffix:
         field = "echo" if asked.echo else "suffix"
         raise BadRequestError(f"{field}: the text is asked as a chat, which has no such thing; leave it out", field)
-    extra = unknown(body, _KNOWN)
+    extra, left_out = unknown(body, _KNOWN)
     chat = ChatRequest(
         messages=[Message("user", _text(asked.prompt))],
         model=asked.model or "",
@@ -58,7 +58,7 @@ def read(body: bytes, headers: Mapping[str, str]) -> Asked:  # noqa: ARG001 - al
         stream=bool(asked.stream),
         extra={KIND: extra} if extra else {},
     )
-    return Asked(chat, Writer(chat.model, include_usage=asked.include_usage))
+    return Asked(chat, Writer(chat.model, include_usage=asked.include_usage), left_out)
 
 
 def _text(prompt: str | list[str | int | list[int]]) -> str:
@@ -71,25 +71,28 @@ def _text(prompt: str | list[str | int | list[int]]) -> str:
 
 
 class Writer:
-    """See `format.Writer`. Of tool calls and reasoning this format knows nothing."""
+    """See `format.Writer`. Of tool calls and reasoning this format knows nothing; a refusal is text like any other."""
 
     def __init__(self, model: str, *, include_usage: bool) -> None:
         self._model = model
         self._include_usage = include_usage
         self._facts: dict[str, Any] = {}
+        self._said = False
 
     def begin(self, routed: Routed) -> bytes:
         self._facts = self._about(routed.request_id, routed.endpoint)
         return b""
 
     def delta(self, delta: Delta) -> bytes:
+        self._said = self._said or bool(delta.text)
         return self._chunk(delta.text, None, _logprobs(delta.logprobs)) if delta.text or delta.logprobs else b""
 
     def ping(self) -> bytes:
         return b": still at it\n\n"
 
     def done(self, done: Done) -> bytes:
-        end = self._chunk("", finish_reason(done), None, routerd=about(done))
+        text = "" if self._said else done.refusal
+        end = self._chunk(text, finish_reason(done), None, routerd=about(done))
         if self._include_usage:
             end += _event({**self._facts, "choices": [], "usage": usage_object(done.usage)})
         return end + b"data: [DONE]\n\n"
@@ -99,7 +102,7 @@ class Writer:
 
     def whole(self, done: Done) -> bytes:
         assert done.message
-        choice = _choice(done.message.text, finish_reason(done), _logprobs(done.logprobs))
+        choice = _choice(done.message.text or done.refusal, finish_reason(done), _logprobs(done.logprobs))
         facts = self._about(done.request_id, done.endpoint)
         return encode({**facts, "choices": [choice], "usage": usage_object(done.usage), "routerd": about(done)})
 

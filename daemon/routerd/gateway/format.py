@@ -15,6 +15,9 @@ from msgspec.structs import replace
 
 from routerd_client.chat import ChatRequest
 from routerd_client.protocol import Delta, Done, Error, ErrorCode, Routed
+from routerd_client.records import FailureKind
+
+from .steering import steers
 
 T = TypeVar("T")
 
@@ -68,6 +71,10 @@ class Writer(Protocol):
         ...
 
 
+LEFT_OUT = "x-routerd-left-out"
+"""The header that says what `Asked.left_out` does."""
+
+
 class Asked(Struct, frozen=True):
     """One request as its format read it, and who writes its answer.
 
@@ -86,7 +93,7 @@ class Format(Protocol):
     """A module with these."""
 
     OVERLOADED: int
-    """The HTTP status that says: too many requests."""
+    """The HTTP status that says: all are busy. 429 says that a rate limit was met."""
 
     def read(self, body: bytes, headers: Mapping[str, str]) -> Asked:
         """The request in ``body``; names in ``headers`` are found in any case. Raises `BadRequestError`, and nothing
@@ -122,7 +129,8 @@ def refusal(error: Error) -> Refusal:
 
 def spoken_in(refusal: Refusal, format_: Format) -> Refusal:
     """``refusal`` with the status that the format has for it."""
-    return replace(refusal, status=format_.OVERLOADED) if refusal.status == 429 else refusal
+    limited = refusal.error.failure is FailureKind.RATE_LIMITED
+    return replace(refusal, status=format_.OVERLOADED) if refusal.status == 429 and not limited else refusal
 
 
 def bad_request(error: BadRequestError) -> Refusal:
@@ -177,15 +185,19 @@ _ANYTHING: msgspec.json.Decoder[Any] = msgspec.json.Decoder()
 _FIELDS: msgspec.json.Decoder[dict[str, msgspec.Raw]] = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
-NEVER = frozenset({"api_base", "base_url", "api_key", "api_version", "extra_headers", "custom_llm_provider"})
-"""Fields that would tell a proxy behind us where to go, and as whom: that is for routes.yaml alone to say."""
+def unknown(body: bytes, known: frozenset[str]) -> tuple[dict[str, Any], list[str]]:
+    """The fields of ``body``, which was decoded before, that are not ``known`` and not null: those that are passed
+    on, and the names of those that are not, since they are for a proxy (see `steering`).
 
-
-def unknown(body: bytes, known: frozenset[str]) -> dict[str, Any]:
-    """The fields of ``body``, which was decoded before, that are not ``known`` and not null; none of `NEVER`."""
+    Raises `BadRequestError` for an ``extra_body``, by which some proxies take any field at all.
+    """
     fields = decode(_FIELDS, body)
-    left = (name for name in fields if name not in known and name not in NEVER)
-    return {name: value for name in left if (value := decode(_ANYTHING, fields[name])) is not None}
+    given = {name: decode(_ANYTHING, raw) for name, raw in fields.items() if name not in known}
+    if given.pop("extra_body", None):
+        raise BadRequestError("extra_body: send its fields beside the others, as SDKs do", "extra_body")
+    found = {name: value for name, value in given.items() if value is not None}
+    left_out = [f"the field {name}" for name in found if steers(name)]
+    return {name: value for name, value in found.items() if not steers(name)}, left_out
 
 
 def told(metadata: Mapping[str, Any] | None) -> dict[str, str]:

@@ -131,11 +131,11 @@ def _url(listening: socket.socket) -> str:
 
 def _why(spec: FrontSpec, error: OSError) -> str:
     if error.filename:
-        return f"http: the token cannot be kept: {error}"
+        return f"the token cannot be kept: {error}"
     if error.errno == errno.EADDRINUSE:
         why = "another program has that port; stop it, or choose another in routes.yaml"
     elif error.errno == errno.EADDRNOTAVAIL:
         why = "this machine has no such address"
     else:
         why = os.strerror(error.errno) if error.errno else str(error)
-    return f"http: cannot listen on {spec.listen}: {why}"
+    return f"cannot listen on {spec.listen}: {why}"

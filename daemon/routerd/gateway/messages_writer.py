@@ -39,6 +39,7 @@ class Writer:
         self._thinking = thinking
         self._index = -1  # of the newest block
         self._open = ""  # its kind, until it ends
+        self._said = False  # whether there was text
         self._head = b""  # of an event with more of its text, all before that
 
     def begin(self, routed: Routed) -> bytes:
@@ -50,6 +51,7 @@ class Writer:
         if delta.reasoning and self._thinking:
             sent += self._grow("thinking", delta.reasoning)
         if delta.text:
+            self._said = True
             sent += self._grow("text", delta.text)
         for call in delta.tool_calls:
             sent += self._call(call)
@@ -59,7 +61,8 @@ class Writer:
         return PING
 
     def done(self, done: Done) -> bytes:
-        sent = self._close() + _event("message_delta", delta=_stopped(done), usage=usage_object(done.usage))
+        sent = self._grow("text", done.refusal) if done.refusal and not self._said else b""
+        sent += self._close() + _event("message_delta", delta=_stopped(done), usage=usage_object(done.usage))
         return sent + _event("message_stop", routerd=about(done))
 
     def failed(self, error: Error) -> bytes:
@@ -71,8 +74,8 @@ class Writer:
         said, content = done.message, list[dict[str, Any]]()
         if said.reasoning and self._thinking:
             content.append({"type": "thinking", "thinking": said.reasoning, "signature": ""})
-        if said.text or said.refusal:
-            content.append({"type": "text", "text": said.text or said.refusal})
+        if text := said.text or done.refusal:
+            content.append({"type": "text", "text": text})
         content += [_tool_use(call, arguments(call)) for call in said.tool_calls]
         message = self._message(done.request_id, done.endpoint, content, done.usage)
         return encode({**message, **_stopped(done), "routerd": about(done)})
@@ -134,10 +137,11 @@ def arguments(call: ToolCall) -> dict[str, Any]:
 
 def _stopped(done: Done) -> dict[str, Any]:
     """Which of its stop sequences ended an answer is not known."""
-    reason = STOP_REASONS.get(done.finish_reason, "end_turn")
+    reason = "refusal" if done.refusal else STOP_REASONS.get(done.finish_reason, "end_turn")
     told: dict[str, Any] = {"stop_reason": reason, "stop_sequence": None}
     if reason == "refusal":
-        told["stop_details"] = {"type": "refusal", "category": None, "explanation": done.flaw_message or None}
+        why = done.refusal or done.flaw_message or None
+        told["stop_details"] = {"type": "refusal", "category": None, "explanation": why}
     return told
 
 

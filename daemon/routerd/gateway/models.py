@@ -7,7 +7,7 @@ from typing import Any
 
 from routerd_client.protocol import ErrorCode
 
-from ..config.graph import backends_of
+from ..config.graph import TAG, backends_of
 from ..config.match import is_glob
 from ..dispatch.generation import Generation
 from ..routing.table import ROUTED
@@ -33,12 +33,15 @@ async def one(services: Services, ask: Ask) -> Reply:
 
 
 def _entries(generation: Generation) -> Iterator[dict[str, Any]]:
-    """Endpoints, backends, then aliases that are names themselves."""
-    config = generation.config
-    for name in (*config.endpoints, *config.backends):
+    """Endpoints, backends, tags, the name that asks for the routes, then aliases that are names themselves. There are
+    agents that take the first."""
+    config, table = generation.config, generation.table
+    tags = (name for name in table.endpoints if name.startswith(TAG))
+    for name in (*config.endpoints, *config.backends, *tags):
         yield _entry(generation, name, name)
+    yield _entry(generation, ROUTED, config.default)
     for name, use in config.aliases.items():
-        if not is_glob(name) and name not in generation.table.endpoints:
+        if not is_glob(name) and name != ROUTED and name not in table.endpoints:
             yield _entry(generation, name, config.default if use == ROUTED else use)
 
 

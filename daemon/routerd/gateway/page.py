@@ -38,6 +38,14 @@ class RefusedError(Exception):
         self.headers = dict(headers or {})
 
 
+SHUTTING_DOWN = Error(
+    id=0,
+    code=ErrorCode.SHUTTING_DOWN,
+    message="the daemon is shutting down",
+    hint="ask again when it is back",
+    retryable=True,
+)
+
 Page = Callable[[Services, Ask], Awaitable[Reply]]
 """Raises `RefusedError` or `format.BadRequestError`; the answer is then written by the path's format."""
 

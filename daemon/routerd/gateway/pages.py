@@ -6,6 +6,7 @@ from .. import __version__
 from . import models
 from .count_tokens import count_tokens
 from .embeddings import embeddings
+from .formats import FORMATS
 from .metrics import metrics
 from .nothing import nothing
 from .openapi import openapi
@@ -14,7 +15,7 @@ from .services import Services
 
 TEXT = f"""routerd {__version__}
 Ask it as you would OpenAI (/v1/chat/completions, /v1/responses) or Anthropic (/v1/messages); /v1/models lists its
-models. What it is and how to set up your agent: docs/http.md
+models, /openapi.json is all of it for programs. `routerctl init --harness NAME` sets an agent up.
 """
 
 
@@ -51,3 +52,9 @@ PREFIXES: dict[str, dict[str, Page]] = {
     "/v1/files/": _NOTHING,
 }
 """By the beginning of the path; its end is `Ask.rest`."""
+
+
+def places(method: str) -> list[str]:
+    """The paths that take ``method``, or, where none does, all."""
+    there = dict.fromkeys(FORMATS, ("POST",)) | {path: tuple(of) for path, of in PAGES.items() if of != _NOTHING}
+    return [path for path, methods in there.items() if method in methods] or list(there)

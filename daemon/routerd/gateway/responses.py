@@ -126,10 +126,10 @@ def read(body: bytes, headers: Mapping[str, str]) -> Asked:  # noqa: ARG001 - al
             raise BadRequestError(f"{name}: {why}", name)
     if asked.background:
         raise BadRequestError("background: answers are not kept here, so somebody must wait for them", "background")
-    tools, left_out = Tools(asked.tools or ()), list[str]()
+    extra, left_out = unknown(body, _KNOWN)
+    tools = Tools(asked.tools or ())
     choice = _tool_choice(asked.tool_choice, tools)
     messages = _conversation(asked, left_out)
-    extra = unknown(body, _KNOWN)
     chat = ChatRequest(
         messages=messages,
         model=asked.model or "",

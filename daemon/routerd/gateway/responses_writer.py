@@ -57,7 +57,7 @@ class Writer:
     def done(self, done: Done) -> bytes:
         reason = _INCOMPLETE.get(done.finish_reason)
         status = "incomplete" if reason else "completed"
-        return self._close(status) + self._lifecycle(status, status, **_ended(done, reason))
+        return self._finish(done, status) + self._lifecycle(status, status, **_ended(done, reason))
 
     def failed(self, error: Error) -> bytes:
         closed = self._close("incomplete")
@@ -70,9 +70,7 @@ class Writer:
         self.delta(in_one(done))
         reason = _INCOMPLETE.get(done.finish_reason)
         status = "incomplete" if reason else "completed"
-        self._close(status)
-        if done.message.refusal:
-            self._refuse(done.message.refusal)
+        self._finish(done, status)
         return encode(self._response(status, **_ended(done, reason)))
 
     def _identify(self, request_id: str, endpoint: str) -> None:
@@ -141,24 +139,35 @@ class Writer:
         self._open[field] = text
         return sent + self._close("completed")
 
-    def _refuse(self, text: str) -> None:
-        """What an API said where it marked its answer as a refusal; only whole answers have it."""
-        content = [{"type": "refusal", "refusal": text}]
-        message = {"type": "message", "role": "assistant", "content": content, "status": "completed"}
-        self._items.append({"id": f"msg_{self._id}_{len(self._items)}", **message})
+    def _finish(self, done: Done, status: str) -> bytes:
+        """End the item that is open, and say what an API said where it refused."""
+        sent = self._close(status)
+        return sent + self._refuse(done.refusal) if done.refusal else sent
+
+    def _refuse(self, text: str) -> bytes:
+        part = {"type": "refusal", "refusal": ""}
+        sent = self._start("msg", {"type": "message", "role": "assistant", "content": []})
+        sent += self._of_item("response.content_part.added", content_index=0, part=part)
+        sent += self._of_item("response.refusal.delta", content_index=0, delta=text)
+        return sent + self._close("completed", text)
 
     def _start(self, prefix: str, item: Item) -> bytes:
         closed = self._close("completed")
         self._open = {"id": f"{prefix}_{self._id}_{len(self._items)}", **item, "status": "in_progress"}
         return closed + self._event("response.output_item.added", output_index=len(self._items), item=self._open)
 
-    def _close(self, status: str) -> bytes:
-        """End the item that is open, if one is."""
+    def _close(self, status: str, refusal: str = "") -> bytes:
+        """End the item that is open, if one is. ``refusal`` is what a message says that is one."""
         if self._open is None:
             return b""
         item, text, logprobs = self._open, "".join(self._text), logprob_objects(self._logprobs)
         sent = b""
-        if item["type"] == "message":
+        if refusal:
+            part = {"type": "refusal", "refusal": refusal}
+            item["content"] = [part]
+            sent += self._of_item("response.refusal.done", content_index=0, refusal=refusal)
+            sent += self._of_item("response.content_part.done", content_index=0, part=part)
+        elif item["type"] == "message":
             part = _part(text, logprobs)
             item["content"] = [part]
             sent += self._of_item("response.output_text.done", content_index=0, text=text, logprobs=logprobs)

@@ -18,11 +18,11 @@ from routerd_client.protocol import Done, Error, ErrorCode, Routed
 from .. import __version__
 from ..dispatch.run import Call, Emit
 from .caller import client_name, laid_on
-from .format import BadRequestError, Format, Refusal, Writer, bad_request, refusal, spoken_in
+from .format import LEFT_OUT, BadRequestError, Format, Refusal, Writer, bad_request, refusal, spoken_in
 from .formats import FORMATS, format_of
 from .guard import Guard
-from .page import Ask, RefusedError, refused
-from .pages import PAGES, PREFIXES
+from .page import SHUTTING_DOWN, Ask, RefusedError, refused
+from .pages import PAGES, PREFIXES, places
 from .services import Services
 from .stream import PING_S, WAIT_S, Collected, Headers, Streamed
 
@@ -137,24 +137,25 @@ class Front:
         if pages is None:
             prefix = next((prefix for prefix in PREFIXES if path.startswith(prefix)), None)
             if prefix is None:
-                raise refused(404, f"there is nothing at {path[:100]}", f"there is {', '.join(_places())}")
+                raise refused(404, f"there is nothing at {path[:100]}", f"there is {', '.join(places(method))}")
             pages, rest = PREFIXES[prefix], path.removeprefix(prefix)
         _must_be(method, tuple(pages))
         body = await self._body(request) if method == "POST" else b""
         page = pages["GET" if method == "HEAD" else method]
         reply = await page(self._services, Ask(request_id=id_, headers=request.headers, rest=rest, body=body))
-        headers = {"content-type": reply.content_type, **self._head(id_), **reply.headers}
+        told = {name: _printable(value) for name, value in reply.headers.items()}
+        headers = {"content-type": reply.content_type, **self._head(id_), **told}
         return web.Response(status=reply.status, body=reply.body, headers=headers)
 
     async def _chat(self, request: web.BaseRequest, id_: str, format_: Format) -> web.StreamResponse:
         asked = format_.read(await self._body(request), request.headers)
         chat = laid_on(asked.chat, request.headers)
         if self._services.draining:
-            return self._refuse(request, id_, format_, refusal(_SHUTTING_DOWN))
+            return self._refuse(request, id_, format_, refusal(SHUTTING_DOWN))
         call = Call(id=0, request_id=id_, chat=chat, client=client_name(request.headers))
         head = self._head(id_)
         if asked.left_out:
-            head["x-routerd-left-out"] = _printable("; ".join(asked.left_out))
+            head[LEFT_OUT] = _printable("; ".join(asked.left_out))
         if chat.stream:
             end = await self._streamed(request, call, asked.writer, head)
         else:
@@ -250,15 +251,6 @@ class Front:
         return web.Response(status=refusal.status, body=format_.refuse(refusal), headers=headers)
 
 
-_SHUTTING_DOWN = Error(
-    id=0,
-    code=ErrorCode.SHUTTING_DOWN,
-    message="the daemon is shutting down",
-    hint="ask again when it is back",
-    retryable=True,
-)
-
-
 def _who(who: Routed | Done | None) -> Headers:
     """Headers that name who answers, or who was asked."""
     return {"x-routerd-backend": who.backend, "x-routerd-route": _printable(who.route)} if who else {}
@@ -285,10 +277,6 @@ def _must_be(method: str, allowed: tuple[str, ...]) -> None:
         raise refused(
             405, f"{method[:20]} is not for this path", f"send {' or '.join(allowed)}", allow=", ".join(allowed)
         )
-
-
-def _places() -> list[str]:
-    return [*FORMATS, *PAGES]
 
 
 def _printable(text: str) -> str:

@@ -52,7 +52,7 @@ LIMITS = (
             code=ErrorCode.OVERLOADED,
             retry_after=30.0,
             rests=30.0,
-            again=Expect(tries="", code=ErrorCode.UNAVAILABLE, retry_after=30.0, rests=30.0),
+            again=Expect(tries="", code=ErrorCode.OVERLOADED, retry_after=30.0, rests=30.0),
         ),
     ),
     _fault(

@@ -46,6 +46,8 @@ class LineCodec:
 
 
 Codec = FrameCodec | LineCodec
+SPOKEN = "frames are what the Python package routerd-client speaks; or send one JSON object a line, or HTTP"
+"""What a caller can do who speaks none of them."""
 
 
 def _refusal(
@@ -60,7 +62,7 @@ def _refusal(
             id=-1,
             code=ErrorCode.BAD_REQUEST,
             message=f"not a message of this protocol: {error}",
-            hint="docs/protocol.md has the frames",
+            hint=SPOKEN,
         )
     if seen.type in KNOWN:
         return Error(id=seen.id, code=ErrorCode.BAD_REQUEST, message=f"malformed {seen.type} request: {error}")

@@ -14,7 +14,7 @@ from routerd_client.framing import FrameTooLongError
 from routerd_client.protocol import PROTOCOL, Cancel, Error, ErrorCode, Event, Hello, Request, Welcome
 
 from .. import __version__
-from .codec import Codec, FrameCodec, LineCodec
+from .codec import SPOKEN, Codec, FrameCodec, LineCodec
 from .handlers import BACKGROUND, IMMEDIATE
 from .outbox import Outbox
 from .services import Services
@@ -82,7 +82,7 @@ class Session:
             await self._outbox.flush()
 
     async def _refuse(self, message: str) -> None:
-        error = Error(id=-1, code=ErrorCode.BAD_REQUEST, message=message, hint="docs/protocol.md has the frames")
+        error = Error(id=-1, code=ErrorCode.BAD_REQUEST, message=message, hint=SPOKEN)
         await self._outbox.put_now(self._codec.encode(error))
         with anyio.move_on_after(1.0):
             await self._outbox.flush()

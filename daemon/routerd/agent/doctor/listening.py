@@ -31,8 +31,11 @@ def daemon(scene: Scene) -> Iterator[Finding]:
     if status.ledger and status.ledger.reason:
         says = f"records are kept in {status.ledger.mode} alone: {status.ledger.reason}"
         yield warn("daemon", says, "free some space, or see to the folder's rights")
-    for error in status.config_errors:
-        yield fail("daemon", f"it refused the newest configuration: {error}", "routerctl check lists all mistakes")
+    if status.config_errors:
+        says = f"it refused the newest configuration: generation {status.generation} stays in force"
+        # the file's mistakes of now are among the findings on the file itself
+        fix = "correct it, as below" if scene.errors else "routerctl reload: the file has no mistakes any more"
+        yield fail("daemon", says, fix)
 
 
 def versions(scene: Scene) -> Iterator[Finding]:

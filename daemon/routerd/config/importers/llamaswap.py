@@ -32,7 +32,7 @@ _MODEL_REASONS = {
     "env": "models have the daemon's environment",
     "cmdStop": "routerd stops its models itself",
     "checkEndpoint": "a model is ready here when it has answered",
-    "timeouts": "see docs/backends.md for those of a backend",
+    "timeouts": "a backend over HTTP has its own: connect, first_token, stall and total",
 }
 _UNSAID = ("name", "description", "metadata", "unlisted", "useModelName", "proxy", "macros", "sendLoadingState")
 
