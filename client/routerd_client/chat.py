@@ -141,7 +141,8 @@ class ChatRequest(Struct, frozen=True, omit_defaults=True, kw_only=True):
     asks, from where and for what, in an open vocabulary. ``deadline_s`` bounds every wait of the
     request, in seconds from its arrival. ``local_only`` never leaves the machine. ``continues``: the last message
     is the assistant's, and the answer's beginning: what comes goes on from there (owned models, and APIs that
-    know how). ``extra`` keeps fields a front did not know, by format (``{"openai": {...}}``), for backends of it.
+    know how). ``hops``: routers that it came through before this one. ``extra`` keeps fields a front did not know, by
+    format (``{"openai": {...}}``), for backends of it.
     """
 
     messages: list[Message]
@@ -165,6 +166,7 @@ class ChatRequest(Struct, frozen=True, omit_defaults=True, kw_only=True):
     when_full: Literal["wait", "next", "refuse"] | None = None
     stream: bool = False
     continues: bool = False
+    hops: int = 0
     extra: dict[str, Any] = {}
 
 

@@ -367,8 +367,8 @@ class Done(Struct, frozen=True, kw_only=True, tag="done", omit_defaults=True):
 
 class Error(Struct, frozen=True, kw_only=True, tag="error", omit_defaults=True):
     """A request failed. ``retryable`` says whether the same request may succeed later, ``retry_after``
-    (seconds) when; ``hint`` says what to do next. ``id`` is -1 where the request's id was unreadable. ``failure`` is
-    the kind of failure that it comes down to, where that is one.
+    (seconds) when; ``hint`` says what to do next. ``id`` is -1 where the request's id was unreadable. ``route`` is the
+    one that took it, ``failure`` the kind of failure that it comes down to, where that is one.
     """
 
     id: int
@@ -380,6 +380,7 @@ class Error(Struct, frozen=True, kw_only=True, tag="error", omit_defaults=True):
     request_id: str = ""
     attempts: list[Attempt] = []
     failure: FailureKind | None = None
+    route: str = ""
 
 
 class RouteResult(Struct, frozen=True, kw_only=True, tag="route_result"):

@@ -14,9 +14,10 @@ import anyio
 import pytest
 
 from routerd.gateway.chat_completions import read
+from routerd.gateway.connection import MAX_BODY
 from routerd.gateway.format import BadRequestError
 from routerd.gateway.pages import places
-from routerd.gateway.web import MAX_BODY, Front
+from routerd.gateway.web import Front
 from routerd.selftest.fake_api import FakeApi, fake_api
 from routerd.selftest.fake_formats import Knobs
 from tests.support.daemon import Running, fake, routes, running_daemon
@@ -375,8 +376,12 @@ async def test_bodies_have_a_size_and_a_time(tmp_path: Path, sockets: Path) -> N
         assert (await said(path, head + b"20\r\n\r\n{")).startswith(b"HTTP/1.1 408 ")
         assert await said(path, head) == b""  # a head that never ends
         long = b"GET / HTTP/1.1\r\nx: " + b"y" * 10_000 + b"\r\n\r\n"
-        for nonsense in (long, b"NONSENSE\r\n\r\n"):
-            assert b" 400 Bad Request\r\n" in await said(path, nonsense)
+        packed = head + b"2\r\ncontent-encoding: br\r\n\r\n{}"
+        for nonsense, status in ((long, b"431"), (packed, b"415"), (b"NONSENSE\r\n\r\n", b"400")):
+            answer = await said(path, nonsense)
+            assert answer.split()[1] == status, answer
+            assert json.loads(answer.partition(b"\r\n\r\n")[2])["error"]["message"]
+            assert b"x-routerd-request-id: " in answer
         expects = head + b"2\r\nexpect: 100-continue\r\nconnection: close\r\n\r\n{}"
         assert (await said(path, expects)).startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 400 ")
 
@@ -404,3 +409,48 @@ async def said(path: str, data: bytes) -> bytes:
                     heard += await stream.receive()
             except (anyio.EndOfStream, anyio.BrokenResourceError):
                 return heard
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"tools": [{"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}]},
+        {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:,x"}}]}]},
+    ],
+    ids=["tools", "images"],
+)
+async def test_what_no_backend_can_ever_answer_is_not_asked_for_again(tmp_path: Path, asked: Any) -> None:
+    async with (
+        fake_api() as api,
+        running_daemon(tmp_path, routes(cloud=at(api, tools=False, vision=False))) as running,
+        over_unix(running) as http,
+        http.post(CHAT, json={"model": "primary", "messages": HELLO} | asked) as answer,
+    ):
+        body = await answer.json()
+        assert (answer.status, answer.headers["x-should-retry"]) == (400, "false"), body
+        assert "explain" in body["error"]["message"]
+    assert api.asked == []
+
+
+async def test_a_circle_of_routers_ends(tmp_path: Path) -> None:
+    async with (
+        running_daemon(tmp_path, routes(small=fake())) as running,
+        over_unix(running) as http,
+        running.client() as client,
+    ):
+        itself = json.dumps({"openai": {"model": "primary", "base_url": f"unix:{running.socket}"}})
+        (tmp_path / "routes.yaml").write_text(routes(other=itself))
+        await client.reload()
+        for path, asked in ((CHAT, {"messages": HELLO}), ("/v1/embeddings", {"input": "Hello?"})):
+            async with http.post(path, json=asked) as answer:
+                assert answer.status >= 400
+                assert "came through 6 routers" in (await answer.json())["error"]["message"]
+
+
+async def test_a_schema_that_is_none_is_refused(tmp_path: Path) -> None:
+    async with running_daemon(tmp_path, routes(small=fake())) as running, over_unix(running) as http:
+        for schema in ({}, {"json_schema": {"name": "x"}}, {"json_schema": {"schema": "zz"}}):
+            asked = {"messages": HELLO, "response_format": {"type": "json_schema", **schema}}
+            async with http.post(CHAT, json=asked) as answer:
+                assert answer.status == 400
+                assert (await answer.json())["error"]["param"] == "response_format.json_schema.schema"

@@ -186,6 +186,18 @@ def test_an_address_that_is_refused(listen: str, wrong: str) -> None:
     assert error.hint
 
 
+@pytest.mark.parametrize("url", ["http://127.0.0.1:8765/v1", "http://localhost:8765", "http://127.0.0.1:8765"])
+def test_a_backend_that_is_routerd_itself(url: str) -> None:
+    text = f"backends:\n  a: {{openai: {{model: m, base_url: '{url}'}}}}\ndefault: a\nhttp: {{listen: 'localhost:8765'}}"
+    with pytest.raises(ConfigFailedError) as failed:
+        load(text, "routes.yaml")
+
+    (error,) = failed.value.errors
+    assert (error.line, error.column) == (2, 36)
+    assert error.message == "backends.a.openai.base_url: routerd itself listens there (http.listen)"
+    assert load(text.replace("listen: 'localhost:8765'", "listen: 'localhost:8766'"), "routes.yaml")
+
+
 def test_addresses_that_are_taken() -> None:
     assert loaded("{listen: '127.0.0.1:8765'}").place == ("127.0.0.1", 8765)
     assert loaded("{listen: localhost:1}").place == ("127.0.0.1", 1)

@@ -183,6 +183,7 @@ def test_nothing_is_told_twice() -> None:
         ("claude-cli/2.1.197 (external, cli)", "claude-code"),
         ("codex_cli_rs/0.169.0 (Debian 12; x86_64)", "codex"),
         ("codex_exec/0.169.0", "codex"),
+        ("codex-tui/0.169.0 (Debian 12; x86_64) (codex-tui; 0.169.0)", "codex"),
         ("opencode/1.18.33 ai-sdk/provider-utils/3.0", "opencode"),
         ("OpenAI/Python 3.52.0", "openai-python"),
         ("AsyncOpenAI/Python 3.52.0", "openai-python"),

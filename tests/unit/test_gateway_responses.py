@@ -117,6 +117,7 @@ def test_what_an_agent_sends() -> None:
     assert "start: /a+/" in asked.chat.tools[1].function.description
     assert (asked.chat.tool_choice, asked.chat.parallel_tool_calls) == ("auto", False)
     assert (asked.chat.reasoning_effort, asked.chat.session, asked.chat.stream) == ("high", "k1", True)
+    assert read(input="Hello?", metadata={"user_id": "u1"}).chat.session == "u1"
     assert asked.chat.extra == {"responses": {"prompt_cache_key": "k1", "service_tier": "flex"}}
 
 

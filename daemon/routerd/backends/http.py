@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 import anyio
 import msgspec
+from msgspec import Struct
 from msgspec.structs import replace
 
 from routerd_client.chat import ChatRequest
@@ -38,6 +39,8 @@ T = TypeVar("T")
 Read = Callable[["Reply", Patience], Awaitable[T]]
 
 EMBEDDINGS = "/embeddings"
+HOPS = "x-routerd-hops"
+"""The header that counts the routers a request came through: two that ask each other would never end."""
 MAX_ERROR = 2**16
 """Bytes that are read of an error's body."""
 _CLOSE_S = 1.0
@@ -125,40 +128,41 @@ class HttpBackend:
 
     async def answer(self, chat: ChatRequest, emit: Emit, terms: Terms) -> End:
         body = _encode(self._api.encode(chat, self._spec, terms))
-        patient = chat.when_full in (None, "wait")
-        return await self._ask(self._url, body, emit, terms, partial(self._read, emit), patient=patient)
+        errand = _Errand(self._url, body, chat.hops, patient=chat.when_full in (None, "wait"))
+        return await self._ask(errand, emit, terms, partial(self._read, emit))
 
-    async def embed(self, fields: Mapping[str, Any], terms: Terms, emit: Emit) -> bytes:
-        """What the API answers to a request for embeddings with ``fields``, the model's name put in.
+    async def embed(self, fields: Mapping[str, Any], hops: int, terms: Terms, emit: Emit) -> bytes:
+        """What the API answers to a request for embeddings with ``fields``, the model's name put in; it came through
+        ``hops`` routers.
 
         Only for the kind ``openai``. Raises `BackendError`.
         """
         body = _encode({**fields, "model": terms.model or self._spec.model})
         url = self._url.removesuffix(self._api.PATH) + EMBEDDINGS
-        return await self._ask(url, body, emit, terms, self._read_bytes, patient=True)
+        return await self._ask(_Errand(url, body, hops), emit, terms, self._read_bytes)
 
-    async def _ask(self, url: str, body: bytes, emit: Emit, terms: Terms, read: Read[T], *, patient: bool) -> T:
-        await self._seats.take(emit, patient=patient)
+    async def _ask(self, errand: _Errand, emit: Emit, terms: Terms, read: Read[T]) -> T:
+        await self._seats.take(emit, patient=errand.patient)
         began = perf_counter()
         try:
-            return await self._authorized(url, body, emit, terms, read)
+            return await self._authorized(errand, emit, terms, read)
         finally:
             self._seats.leave(perf_counter() - began)
 
-    async def _authorized(self, url: str, body: bytes, emit: Emit, terms: Terms, read: Read[T]) -> T:
+    async def _authorized(self, errand: _Errand, emit: Emit, terms: Terms, read: Read[T]) -> T:
         secret = terms.api_key or self._spec.api_key
         key = await self._http.secrets.resolve(secret) if secret else ""
         try:
-            return await self._post(url, body, key, emit, terms, read)
+            return await self._post(errand, key, emit, terms, read)
         except BackendError as error:
             if error.kind is not FailureKind.AUTH_FAILED or not secret:
                 raise
             newer = await self._http.secrets.resolve(secret, anew=True)
             if newer == key:
                 raise
-        return await self._post(url, body, newer, emit, terms, read)  # the key was changed meanwhile
+        return await self._post(errand, newer, emit, terms, read)  # the key was changed meanwhile
 
-    async def _post(self, url: str, body: bytes, key: str, emit: Emit, terms: Terms, read: Read[T]) -> T:
+    async def _post(self, errand: _Errand, key: str, emit: Emit, terms: Terms, read: Read[T]) -> T:
         spec = self._spec
         headers = {
             "accept": "text/event-stream",
@@ -168,12 +172,14 @@ class HttpBackend:
             **self._api.headers(key, spec),
             **{name.lower(): value for name, value in spec.headers.items()},
         }
+        if spec.base_url:  # there may be another router, or this one
+            headers[HOPS] = str(errand.hops + 1)
         transport = self._http.transport(self._socket)
         await emit(_SENT)
         status = 0
         try:
             with Patience(_times(spec.timeouts, terms), self._place) as waiting:
-                reply = await transport.post(url, headers, body, waiting.connected, self._place)
+                reply = await transport.post(errand.url, headers, errand.body, waiting.connected, self._place)
                 try:
                     status = reply.status
                     if told := rate_limits(reply.headers, time.time(), perf_counter()):
@@ -231,6 +237,15 @@ class HttpBackend:
             await answer.bring(reader.feed(event) for event in parser.feed(chunk))
         if reader.done:
             await reply.linger()
+
+
+class _Errand(Struct, frozen=True):
+    """What is sent, and where: it came through ``hops`` routers, and waits for a seat where it is ``patient``."""
+
+    url: str
+    body: bytes
+    hops: int
+    patient: bool = True
 
 
 class _Answer:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from .front import is_loopback
+from urllib.parse import urlsplit
+
+from .front import is_loopback, parse_listen
+from .http import HTTP_KINDS
 from .report import Report
 from .yamltree import Node
 
@@ -18,6 +21,26 @@ def check_front(tree: Node, report: Report) -> None:
     except ValueError:
         report.add(listen, f"http.listen: '{listen.value}' is not an address and a port", "write 127.0.0.1:8765")
         return
+    _check_circles(tree, listen.value, report)
     if not local and not (remote and remote.value is True):
         hint = "write 127.0.0.1, or `remote: true` if you mean it: nothing is encrypted"
         report.add(listen, f"http.listen: other machines could ask at {listen.value}", hint)
+
+
+def _check_circles(tree: Node, listen: str, report: Report) -> None:
+    """Report backends that are this daemon: a request would come back for ever."""
+    own = {parse_listen(listen), ("127.0.0.1", parse_listen(listen)[1])}
+    backends = tree.get("backends")
+    for name, backend in backends.items() if backends else ():
+        for kind in HTTP_KINDS:
+            url = (spec := backend.get(kind)) and spec.get("base_url")
+            if url and isinstance(url.value, str) and _place(url.value) in own:
+                message = f"backends.{name}.{kind}.base_url: routerd itself listens there (http.listen)"
+                report.add(url, message, "give the address of the server that is meant")
+
+
+def _place(url: str) -> tuple[str, int] | None:
+    try:
+        return parse_listen(urlsplit(url).netloc)
+    except ValueError:  # a name, or told elsewhere
+        return None

@@ -240,6 +240,7 @@ class Run:
             request_id=self.call.request_id,
             attempts=self.attempts,
             failure=failure,
+            route=self.decision.route,
         )
 
     def failed(self, failure: BackendError) -> Error:
@@ -255,6 +256,8 @@ class Run:
         reasons += [f"{s.backend}: {s.reason}" for s in self.decision.skipped]
         denials = [a.failure for a in self.attempts] + [s.failure for s in self.decision.skipped]
         code, kind = verdict([last.kind] if last else denials)
+        if denials and not any(denials) and not self.passed_over:
+            code = ErrorCode.BAD_REQUEST  # none of them ever can
         message = f"no backend of {self.decision.endpoint} could answer: " + "; ".join(reasons)
         hint = last.hint if last and last.hint else _HINTS.get(code, "routerctl status shows every backend's state")
         return self.error(code, message, hint=hint, retry_after=retry_after, failure=kind)
@@ -276,6 +279,7 @@ def telling(last: BackendError | None, failure: BackendError) -> BackendError:
 
 
 _HINTS = {
+    ErrorCode.BAD_REQUEST: "add a backend that can take such a request; routerctl explain shows what each lacks",
     ErrorCode.CONTEXT_OVERFLOW: "shorten the prompt, or add a model with a larger context",
     ErrorCode.BUDGET: "routerctl budget shows what is spent, and of what",
 }

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from routerd_client.chat import ChatRequest, Priority
 
+from ..backends.http import HOPS
 from .format import BadRequestError
 
 CONTEXT = "x-routerd-context"
@@ -17,11 +18,20 @@ LOCAL_ONLY = "x-routerd-local-only"
 PRIORITY = "x-routerd-priority"
 DEADLINE = "x-routerd-deadline"
 
+MOST_HOPS = 5
+"""Routers that a request may come through: more are a circle."""
+
 SESSIONS = ("x-claude-code-session-id", "session-id", "x-session-id", "x-session-affinity")
 """Headers by which agents name their conversation, the surest first."""
 
 _TRUE, _FALSE = ("true", "1", "yes"), ("false", "0", "no", "")
-_NAMES = {"claude-cli": "claude-code", "codex_cli_rs": "codex", "codex_exec": "codex", "hermesagent": "hermes"}
+_NAMES = {
+    "claude-cli": "claude-code",
+    "codex_cli_rs": "codex",
+    "codex_exec": "codex",
+    "codex-tui": "codex",
+    "hermesagent": "hermes",
+}
 _MAX_NAME = 64
 
 
@@ -36,6 +46,8 @@ def laid_on(chat: ChatRequest, headers: Mapping[str, str]) -> ChatRequest:
         said["priority"] = _priority(text)
     if text := headers.get(DEADLINE):
         said["deadline_s"] = _seconds(text)
+    if text := headers.get(HOPS):
+        said["hops"] = _hops(text)
     if session := next((value for name in SESSIONS if (value := headers.get(name))), ""):
         said["session"] = session
     return replace(chat, **said) if said else chat
@@ -76,6 +88,16 @@ def _priority(text: str) -> Priority:
     except ValueError:
         known = ", ".join(priority.value for priority in Priority)
         raise BadRequestError(f"{PRIORITY} is {text!r}; it must be one of {known}", PRIORITY) from None
+
+
+def _hops(text: str) -> int:
+    hops = int(text) if text.isascii() and text.isdecimal() else 0
+    if hops > MOST_HOPS:
+        raise BadRequestError(
+            f"the request came through {hops} routers: does a base_url in routes.yaml lead back to where it stands?",
+            HOPS,
+        )
+    return hops
 
 
 def _seconds(text: str) -> float:

@@ -111,6 +111,7 @@ def read(body: bytes, headers: Mapping[str, str]) -> Asked:  # noqa: ARG001 - al
         raise BadRequestError(
             "functions and function_call are OpenAI's old way: send tools and tool_choice", "functions"
         )
+    _check(asked.response_format)
     if asked.modalities and asked.modalities != ["text"]:
         raise BadRequestError("modalities: answers are text", "modalities")
     extra, left_out = unknown(body, _KNOWN)
@@ -135,6 +136,13 @@ def read(body: bytes, headers: Mapping[str, str]) -> Asked:  # noqa: ARG001 - al
     )
     left_out += [f"the tool {tool.type}" for tool in asked.tools or () if tool.function is None]
     return Asked(chat, Writer(chat.model, include_usage=asked.include_usage), left_out)
+
+
+def _check(wanted: ResponseFormat | None) -> None:
+    """Raises `BadRequestError` for a schema that is none: answers are to be held against it."""
+    if wanted and wanted.type == "json_schema" and not isinstance((wanted.json_schema or {}).get("schema"), dict):
+        place = "response_format.json_schema.schema"
+        raise BadRequestError(f"{place} is missing, or no object", place)
 
 
 def _message(message: _Message, at: int) -> Message:

@@ -18,7 +18,7 @@ from ..dispatch.run import Call
 from ..routing.admit import NO_EMBEDDINGS
 from ..routing.decide import UnknownModelError
 from .caller import client_name, laid_on
-from .format import LEFT_OUT, BadRequestError, decode, encode, refusal, told, unknown
+from .format import LEFT_OUT, ROUTE, BadRequestError, decode, encode, refusal, told, unknown
 from .page import SHUTTING_DOWN, Ask, RefusedError, Reply, refused
 from .services import Services
 
@@ -44,18 +44,19 @@ async def embeddings(services: Services, ask: Ask) -> Reply:
     if services.draining:
         raise RefusedError(refusal(SHUTTING_DOWN))
     fields, left_out = unknown(ask.body, _KNOWN)
-    chat, embedding = _chat(asked, fields, ask.headers), Embedding(fields, _texts(asked))
+    chat = _chat(asked, fields, ask.headers)
+    embedding = Embedding(fields, _texts(asked), chat.hops)
     call = Call(0, ask.request_id, chat, client=client_name(ask.headers), embedding=embedding)
     generation = services.generation
     _check(services, generation, call)
     end = await services.dispatcher.chat(generation, call, _nobody)
-    attempts = {"x-routerd-attempts": str(len(end.attempts))}
+    told_of = {ROUTE: end.route, "x-routerd-attempts": str(len(end.attempts))}
     if isinstance(end, Error):
-        raise RefusedError(refusal(end), attempts)
+        raise RefusedError(refusal(end), told_of)
     assert embedding.vectors
     usage = embedding.vectors.usage or {"prompt_tokens": 0, "total_tokens": 0}
     answer = {"object": "list", "model": asked.model or end.endpoint, "data": embedding.vectors.data, "usage": usage}
-    headers = {"x-routerd-backend": end.backend, **attempts}
+    headers = {"x-routerd-backend": end.backend, **told_of}
     return Reply(body=encode(answer), headers=headers | ({LEFT_OUT: "; ".join(left_out)} if left_out else {}))
 
 

@@ -72,6 +72,7 @@ class Writer(Protocol):
 
 
 LEFT_OUT = "x-routerd-left-out"
+ROUTE = "x-routerd-route"
 """The header that says what `Asked.left_out` does."""
 
 
@@ -203,3 +204,9 @@ def unknown(body: bytes, known: frozenset[str]) -> tuple[dict[str, Any], list[st
 def told(metadata: Mapping[str, Any] | None) -> dict[str, str]:
     """The caller's context as a request's ``metadata`` tells it: its texts, but for ``user_id``, a session's name."""
     return {key: value for key, value in (metadata or {}).items() if isinstance(value, str) and key != "user_id"}
+
+
+def session_of(cache_key: str | None, metadata: Mapping[str, Any] | None) -> str:
+    """The conversation as a body of OpenAI's formats names it."""
+    user = (metadata or {}).get("user_id")
+    return cache_key or (user if isinstance(user, str) else "")

@@ -10,7 +10,7 @@ from msgspec import Struct
 from routerd_client.chat import Sampling, TokenLogprob, Usage
 from routerd_client.protocol import Error, ErrorCode
 
-from .format import BadRequestError, Refusal, about, encode, words
+from .format import BadRequestError, Refusal, about, encode, session_of, words
 
 OVERLOADED = 429
 
@@ -61,8 +61,7 @@ class Common(Struct, frozen=True, kw_only=True):
 
     @property
     def session(self) -> str:
-        user = (self.metadata or {}).get("user_id")
-        return self.prompt_cache_key or (user if isinstance(user, str) else "")
+        return session_of(self.prompt_cache_key, self.metadata)
 
     def check(self) -> None:
         """Raises `BadRequestError` for what no backend is asked."""

@@ -23,7 +23,7 @@ from routerd_client.chat import (
 )
 
 from .conversation import Conversation
-from .format import Asked, BadRequestError, decode, told, unknown
+from .format import Asked, BadRequestError, decode, session_of, told, unknown
 from .openai import OVERLOADED, refuse
 from .responses_tools import Tools, ToolSpec, custom_arguments, function_name
 from .responses_writer import Writer
@@ -143,7 +143,7 @@ def read(body: bytes, headers: Mapping[str, str]) -> Asked:  # noqa: ARG001 - al
         top_logprobs=asked.top_logprobs or 0,
         reasoning_effort=asked.reasoning.effort if asked.reasoning else None,
         context=told(asked.metadata),
-        session=asked.prompt_cache_key or "",
+        session=session_of(asked.prompt_cache_key, asked.metadata),
         stream=bool(asked.stream),
         extra={KIND: extra} if extra else {},
     )

@@ -1,16 +1,15 @@
-"""HTTP itself: from a request to the format, the dispatcher and back. With `stream` the only module here that imports
-aiohttp: that takes a sixth of a second, so nobody imports it early."""
+"""HTTP itself: from a request to the format, the dispatcher and back. With `connection` and `stream` the only module
+here that imports aiohttp: that takes a sixth of a second, so nobody imports it early."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import math
 from collections.abc import Mapping
 
 import structlog
-from aiohttp import StreamReader, http, web
-from aiohttp.abc import AbstractStreamWriter
+from aiohttp import web
+from aiohttp.http_exceptions import ContentEncodingError, LineTooLong
 from msgspec.structs import replace
 
 from routerd_client.protocol import Done, Error, ErrorCode, Routed
@@ -18,7 +17,8 @@ from routerd_client.protocol import Done, Error, ErrorCode, Routed
 from .. import __version__
 from ..dispatch.run import Call, Emit
 from .caller import client_name, laid_on
-from .format import LEFT_OUT, BadRequestError, Format, Refusal, Writer, bad_request, refusal, spoken_in
+from .connection import MAX_BODY, Server
+from .format import LEFT_OUT, ROUTE, BadRequestError, Format, Refusal, Writer, bad_request, refusal, spoken_in
 from .formats import FORMATS, format_of
 from .guard import Guard
 from .page import SHUTTING_DOWN, Ask, RefusedError, refused
@@ -28,22 +28,16 @@ from .stream import PING_S, WAIT_S, Collected, Headers, Streamed
 
 log = structlog.get_logger()
 
-MAX_BODY = 64 * 2**20
-"""Bytes of a request, unpacked; as many as a frame of the socket's own protocol may have."""
 BODY_S = 60.0
 """How long a request may take to arrive. Heads have `IDLE_S`."""
 IDLE_S = 75.0
 """How long a connection may be silent between requests."""
-LINGER_S = 2.0
-"""How long what a refused sender still sends is read and dropped."""
 CLOSE_S = 1.0
 
 _MAX_HEADER = 1000
 """Characters of a header whose text others gave."""
 
 _SERVER = f"routerd/{__version__}"
-_quiet = logging.getLogger("routerd.http")
-_quiet.disabled = True  # aiohttp's lines have what was sent in them
 
 
 class Front:
@@ -59,15 +53,7 @@ class Front:
         wait_s: float = WAIT_S,
     ) -> None:
         self.guard: Guard | None = None
-        self.server = web.Server(
-            self._handle,
-            request_factory=_request,
-            handler_cancellation=True,
-            access_log=None,
-            logger=_quiet,
-            keepalive_timeout=idle_s,
-            lingering_time=LINGER_S,
-        )
+        self.server = Server(self._handle, self._misread, idle_s=idle_s)
         self._services = services
         self._body_s = body_s
         self._ping_s = ping_s
@@ -95,6 +81,20 @@ class Front:
         if self._open:
             await asyncio.wait(self._open, timeout=CLOSE_S)
         await self.server.shutdown(CLOSE_S)
+
+    def _misread(self, request: web.BaseRequest, status: int, error: BaseException | None) -> web.StreamResponse:
+        """What to say to a request that could not be read; its connection ends with that."""
+        message, hint = "this is no request of HTTP that can be read", ""
+        if isinstance(error, LineTooLong):
+            status, message = 431, "a header, or the address, is longer than 8 KB"
+        elif isinstance(error, ContentEncodingError):
+            status, message = 415, "the body is packed in a way that cannot be unpacked here"
+            hint = "send it as it is, or by gzip"
+        said = Refusal(status, Error(id=0, code=ErrorCode.BAD_REQUEST, message=message, hint=hint))
+        format_ = format_of(request.path, request.headers)
+        response = self._refuse(request, self._services.new_request_id(), format_, said)
+        response.force_close()
+        return response
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         task = asyncio.current_task()
@@ -161,7 +161,7 @@ class Front:
         else:
             end = await self._whole(call, asked.writer, head)
         if isinstance(end, Error):
-            head["x-routerd-attempts"] = str(len(end.attempts))
+            head |= {ROUTE: _printable(end.route), "x-routerd-attempts": str(len(end.attempts))}
             return self._refuse(request, id_, format_, refusal(end), head)
         return end
 
@@ -253,18 +253,7 @@ class Front:
 
 def _who(who: Routed | Done | None) -> Headers:
     """Headers that name who answers, or who was asked."""
-    return {"x-routerd-backend": who.backend, "x-routerd-route": _printable(who.route)} if who else {}
-
-
-def _request(
-    message: http.RawRequestMessage,
-    payload: StreamReader,
-    protocol: web.RequestHandler,
-    writer: AbstractStreamWriter,
-    task: asyncio.Task[None],
-) -> web.BaseRequest:
-    loop = asyncio.get_running_loop()
-    return web.BaseRequest(message, payload, protocol, writer, task, loop, client_max_size=MAX_BODY)
+    return {"x-routerd-backend": who.backend, ROUTE: _printable(who.route)} if who else {}
 
 
 def _is_local(sockname: object) -> bool:
