@@ -211,3 +211,12 @@ async def test_they_are_recorded_as_what_they_are(tmp_path: Path, kept: bool) ->
         file = str(running.places.config)
         replayed = await to_thread.run_sync(ctl, "--socket", str(running.socket), "replay", "--file", file, "--json")
         assert json.loads(replayed.stdout)["requests"] == 0  # where an answer would come from is not asked
+
+
+async def test_too_many_texts_are_refused(tmp_path: Path) -> None:
+    async with fake_api() as api, running_daemon(tmp_path, routes(cloud=cloud(api))) as running, asked(running) as http:
+        status, body = await embed(http, {"input": ["a"] * 2049})
+        assert (status, body["error"]["param"]) == (400, "input")
+        assert api.asked == []
+        await embed(http, {"input": list(range(4000))})  # one text, as tokens
+    assert api.asked

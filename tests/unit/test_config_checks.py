@@ -152,6 +152,18 @@ KINDS_OF_BACKENDS = [
     ("{openai: {model: m, api_key: {}}}", f"1:44: backends.x.openai.api_key: {SECRETS}"),
     ("{openai: {model: m, api_key: {env: A, file: B}}}", f"1:44: backends.x.openai.api_key: {SECRETS}"),
     (
+        "{openai: {model: m, headers: {'x: y': z}}}",
+        "1:53: backends.x.openai.headers: 'x: y' is not the name of a header (letters, digits and hyphens)",
+    ),
+    (
+        "{openai: {model: m, headers: {Transfer-Encoding: chunked}}}",
+        "1:64: backends.x.openai.headers.Transfer-Encoding: routerd sets that itself (leave it out)",
+    ),
+    (
+        '{openai: {model: m, headers: {x-team: "a\\nb"}}}',
+        "1:53: backends.x.openai.headers.x-team: a header cannot carry a line's end or other control characters",
+    ),
+    (
         "{openai: {model: m, base_url: ftp://x}}",
         "1:45: backends.x.openai.base_url: 'ftp://x' is not an address "
         "(https://host/v1, http://127.0.0.1:8080/v1 or unix:/path)",

@@ -92,7 +92,7 @@ class HttpBackend:
     """See `Backend`."""
 
     def __init__(self, name: str, kind: str, spec: HttpSpec, api: Format, http: Http) -> None:
-        base_url = spec.base_url or api.BASE_URL
+        base_url = self._base_url = spec.base_url or api.BASE_URL
         self.name = name
         self.kind = kind
         self.model = spec.model
@@ -115,7 +115,13 @@ class HttpBackend:
     def limits(self) -> Limits:
         spec = self._spec
         embeddings = self.kind == "openai"
-        return Limits(spec.context, spec.tools, spec.vision, spec.prefill, embeddings)
+        return Limits(
+            context=spec.context,
+            tools=spec.tools,
+            vision=spec.vision,
+            prefill=spec.prefill,
+            embeddings=embeddings,
+        )
 
     def busy(self) -> float:
         return self._seats.busy
@@ -138,7 +144,7 @@ class HttpBackend:
         Only for the kind ``openai``. Raises `BackendError`.
         """
         body = _encode({**fields, "model": terms.model or self._spec.model})
-        url = self._url.removesuffix(self._api.PATH) + EMBEDDINGS
+        _, url, _ = _address(self._base_url, EMBEDDINGS)
         return await self._ask(_Errand(url, body, hops), emit, terms, self._read_bytes)
 
     async def _ask(self, errand: _Errand, emit: Emit, terms: Terms, read: Read[T]) -> T:

@@ -1,4 +1,4 @@
-"""HTTP itself. The one module that imports aiohttp: that takes a sixth of a second, so nobody imports this early.
+"""HTTP itself. The one module here that imports aiohttp: that takes a sixth of a second, so nobody imports this early.
 
 aiohttp finds, opens, keeps and reads connections. Its session and its requests are left out, since they take longer
 than all else that is done here for a short answer; a request's head is written by `_Target`.
@@ -28,9 +28,11 @@ _LINGER_S = 0.05
 """So long a connection is given to end its answer cleanly, and be used again."""
 _IDLE_S = 30.0
 """So long a connection is kept for the next request."""
+_PIECE = 2**18
+"""Bytes of a request that are sent at once: what is encrypted makes everybody else wait."""
 STALE_S = 0.5
-"""A connection that the server had given up shows it within so long. Who breaks off later has begun to answer, and
-may charge for it: that is not asked for once more by itself."""
+"""A connection that the server had given up shows it within so long. Who breaks off later, or after the first line of
+an answer, may charge for it: that is not asked for once more by itself."""
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _TIMEOUT = aiohttp.ClientTimeout(total=None)  # ours are finer: see patience.py
 _REASONS = {
@@ -76,12 +78,19 @@ class Reply:
                 pass
 
     def close(self) -> None:
-        """Keep the connection for the next request if the answer is whole, and close it otherwise."""
+        """Keep the connection for the next request if the answer is whole, and cut it otherwise."""
         transport = self._connection.transport
         if transport and transport.get_write_buffer_size():
-            self._connection.close()  # answered before all of the request was sent
+            _abort(self._connection)  # answered before all of the request was sent
         else:
             self._connection.release()
+
+
+def _abort(connection: Connection) -> None:
+    # Merely closed, a connection keeps what was not sent yet for as long as the server does not read it.
+    if connection.transport:
+        connection.transport.abort()
+    connection.close()
 
 
 class Transport:
@@ -127,14 +136,18 @@ class Transport:
                 began = anyio.current_time()
                 protocol = connection.protocol
                 assert protocol is not None
+                if protocol.should_close:  # it said something that nobody asked for: whose answer would the next be?
+                    connection.close()
+                    return None
                 reused = protocol in self._used
                 self._used.add(protocol)
                 return await _exchange(connection, protocol, head, body)
             except BaseException:
-                connection.close()
+                _abort(connection)
                 raise
         except (aiohttp.ClientError, HttpProcessingError, OSError, ValueError) as error:
             lost = isinstance(error, aiohttp.ServerDisconnectedError | aiohttp.ClientOSError)
+            lost = lost and not isinstance(getattr(error, "message", None), RawResponseMessage)  # a head had begun
             stale = reused and lost and anyio.current_time() - began < STALE_S
             return None if stale else _unanswered(error, place)
 
@@ -147,10 +160,15 @@ async def _exchange(connection: Connection, protocol: ResponseHandler, head: byt
     protocol.set_response_params(auto_decompress=False, read_until_eof=True)
     if protocol.transport is None:
         raise aiohttp.ServerDisconnectedError
-    protocol.transport.writelines([head, body])
+    protocol.transport.writelines([head, body[:_PIECE]])
+    for at in range(_PIECE, len(body), _PIECE):
+        await asyncio.sleep(0)
+        if protocol.transport is None:
+            break  # it is said below why
+        protocol.transport.write(body[at : at + _PIECE])
     while True:
         message, content = await protocol.read()
-        if not 100 <= message.code < 200:  # else it is about an answer that is still to come
+        if message.code >= 200 or message.code == 101:  # else it is about an answer that is still to come
             return Reply(connection, message, content)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from urllib.parse import urlsplit
 
 from .http import HTTP_KINDS
@@ -9,6 +10,8 @@ from .report import Report
 from .schema import BACKEND_KINDS
 from .yamltree import Node, select
 
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_FRAMING = {"connection", "content-length", "expect", "te", "trailer", "transfer-encoding", "upgrade"}
 _SECRETS = ("env", "file", "keychain", "command")
 
 
@@ -36,6 +39,19 @@ def _check_http(http: Node, path: str, report: Report) -> None:
         check_url(base_url, f"{path}.base_url", report)
     if secret:
         check_secret(secret, f"{path}.api_key", report)
+    if headers := http.get("headers"):
+        _check_headers(headers, f"{path}.headers", report)
+
+
+def _check_headers(headers: Node, path: str, report: Report) -> None:
+    """Report what is no header, or would change where a request ends."""
+    for name, value in headers.items():
+        if not _TOKEN.fullmatch(name):
+            report.add(value, f"{path}: {name!r} is not the name of a header", "letters, digits and hyphens")
+        elif name.lower() in _FRAMING:
+            report.add(value, f"{path}.{name}: routerd sets that itself", "leave it out")
+        elif isinstance(value.value, str) and not value.value.isprintable():
+            report.add(value, f"{path}.{name}: a header cannot carry a line's end or other control characters")
 
 
 def check_url(node: Node, path: str, report: Report) -> None:

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 from .front import is_loopback, parse_listen
 from .http import HTTP_KINDS
 from .report import Report
-from .yamltree import Node
+from .yamltree import Node, select
 
 
 def check_front(tree: Node, report: Report) -> None:
@@ -30,12 +30,10 @@ def check_front(tree: Node, report: Report) -> None:
 def _check_circles(tree: Node, listen: str, report: Report) -> None:
     """Report backends that are this daemon: a request would come back for ever."""
     own = {parse_listen(listen), ("127.0.0.1", parse_listen(listen)[1])}
-    backends = tree.get("backends")
-    for name, backend in backends.items() if backends else ():
-        for kind in HTTP_KINDS:
-            url = (spec := backend.get(kind)) and spec.get("base_url")
-            if url and isinstance(url.value, str) and _place(url.value) in own:
-                message = f"backends.{name}.{kind}.base_url: routerd itself listens there (http.listen)"
+    for kind in HTTP_KINDS:
+        for path, url in select(tree, ("backends", "*", kind, "base_url")):
+            if isinstance(url.value, str) and _place(url.value) in own:
+                message = f"{path}: routerd itself listens there (http.listen)"
                 report.add(url, message, "give the address of the server that is meant")
 
 

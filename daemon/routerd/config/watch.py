@@ -39,7 +39,8 @@ async def changes(
     path = await to_thread.run_sync(path.absolute)
     known = await to_thread.run_sync(_digest, path) if last is None else last
     stamp: tuple[int, ...] | None = ()  # like none: the first step looks, also where there is no file
-    async with aclosing(_nudges(path, stop or anyio.Event(), poll)) as nudges:
+    stop = stop or anyio.Event()
+    async with aclosing(_nudges(path, stop, poll)) as nudges:
         async for happened in nudges:
             now = await to_thread.run_sync(_stamp, path)
             if now == stamp and not happened:
@@ -48,7 +49,9 @@ async def changes(
             stamp = now
             found = await _settled(path)
             if found is None and known is not None:
-                await anyio.sleep(_AWAY)
+                with anyio.move_on_after(_AWAY):
+                    await stop.wait()
+                    return
                 found = await _settled(path)
             if found != known:
                 known = found

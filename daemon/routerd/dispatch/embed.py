@@ -47,10 +47,10 @@ class Embedding:
         body = await backend.embed(self._fields, self._hops, terms, emit)
         try:
             self.vectors = _VECTORS.decode(body)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             message = f"{backend.name} answered something that is no embeddings"
             failure = BackendError(FailureKind.MALFORMED, message, hint="is it a model for embeddings?")
             failure.billed = True
             raise failure from None
         used = (self.vectors.usage or {}).get("prompt_tokens")
-        return End(FinishReason.STOP, Usage(used) if isinstance(used, int) else Usage())
+        return End(FinishReason.STOP, Usage(used) if type(used) is int else Usage())

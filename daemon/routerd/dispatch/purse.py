@@ -103,6 +103,11 @@ class Purse:
     def store_mode(self) -> str:
         return self._store.mode
 
+    @property
+    def sellers(self) -> list[str]:
+        """Those whose prices are known, makers and resellers."""
+        return [seller.name for seller in self._prices.sellers]
+
     def estimate(self, tariffs: Tariffs, provider: str, model: str, usage: Usage) -> int | None:
         """What ``usage`` of a backend's or a maker's model cost, in micro-dollars; None where nobody knows."""
         tariff = tariffs.others.get((provider, model)) or tariffs.own.get(provider)
@@ -276,9 +281,12 @@ class Purse:
             if not (backends := sorted(self._unloaded)):
                 return
             self._meanwhile = []
-            found = await self._store.read(partial(money.quota_used, backends=backends, moment=self.now() - HISTORY_S))
-            rows = [*found, *self._meanwhile]  # what came late may be in both: rather too much is used than too little
-            self._meanwhile = None
+            try:
+                known = partial(money.quota_used, backends=backends, moment=self.now() - HISTORY_S)
+                # What came late may be in both: rather too much is used than too little.
+                rows = [*await self._store.read(known), *self._meanwhile]
+            finally:
+                self._meanwhile = None
             for backend in backends:
                 self.quotas.load(backend, [(moment, Use(*used)) for name, moment, *used in rows if name == backend])
             self._unloaded.difference_update(backends)
@@ -312,9 +320,7 @@ def _nothing(_connection: object) -> None:
 
 
 def _denied(why: str) -> DeniedError:
-    locked = why.startswith("budget_locked")
-    hint = "say what was spent: routerctl budget set-spent" if locked else _HINT
-    return DeniedError(FailureKind.BUDGET_DENIED, why, hint=hint)
+    return DeniedError(FailureKind.BUDGET_DENIED, why, hint=_HINT)
 
 
 def _new_id() -> str:

@@ -31,6 +31,9 @@ class Body(Struct, frozen=True):
     metadata: dict[str, Any] | None = None
 
 
+MOST_TEXTS = 2048
+"""In one request, as at OpenAI."""
+
 _BODY = msgspec.json.Decoder(Body)
 _KNOWN = frozenset({"model", "metadata"})
 
@@ -41,6 +44,8 @@ async def embeddings(services: Services, ask: Ask) -> Reply:
     asked = decode(_BODY, ask.body)
     if not asked.input:
         raise BadRequestError("input is empty: at least one text is needed", "input")
+    if isinstance(asked.input, list) and sum(not isinstance(one, int) for one in asked.input) > MOST_TEXTS:
+        raise BadRequestError(f"input has more than {MOST_TEXTS} texts: send them in several requests", "input")
     if services.draining:
         raise RefusedError(refusal(SHUTTING_DOWN))
     fields, left_out = unknown(ask.body, _KNOWN)

@@ -72,6 +72,7 @@ class Writer(Protocol):
 
 
 LEFT_OUT = "x-routerd-left-out"
+MOST_FIELDS = 200
 ROUTE = "x-routerd-route"
 """The header that says what `Asked.left_out` does."""
 
@@ -193,12 +194,14 @@ def unknown(body: bytes, known: frozenset[str]) -> tuple[dict[str, Any], list[st
     Raises `BadRequestError` for an ``extra_body``, by which some proxies take any field at all.
     """
     fields = decode(_FIELDS, body)
+    if len(fields) > MOST_FIELDS:
+        raise BadRequestError(f"{len(fields)} fields: no request has more than {MOST_FIELDS}")
     given = {name: decode(_ANYTHING, raw) for name, raw in fields.items() if name not in known}
     if given.pop("extra_body", None):
         raise BadRequestError("extra_body: send its fields beside the others, as SDKs do", "extra_body")
     found = {name: value for name, value in given.items() if value is not None}
-    left_out = [f"the field {name}" for name in found if steers(name)]
-    return {name: value for name, value in found.items() if not steers(name)}, left_out
+    steering = [name for name in found if steers(name)]
+    return {name: found[name] for name in found.keys() - set(steering)}, [f"the field {name}" for name in steering]
 
 
 def told(metadata: Mapping[str, Any] | None) -> dict[str, str]:

@@ -13,20 +13,20 @@ import re
 
 _WORDS = frozenset({
     # where it goes
-    "api", "base", "url", "uri", "host", "port", "endpoint", "region", "location", "deployment", "headers", "header",
-    "query", "ssl", "proxy",
+    "api", "base", "url", "urls", "uri", "host", "hosts", "port", "endpoint", "region", "deployment", "headers",
+    "header", "ssl", "proxy", "proxies",
     # as whom
     "secret", "secrets", "password", "credential", "credentials", "username", "organization", "project", "tenant",
-    "aws", "azure", "vertex", "watsonx", "gcs",
+    "auth", "authorization", "aws", "azure", "vertex", "watsonx", "gcs",
     "langfuse", "langsmith", "humanloop", "arize", "posthog", "wandb", "weave",
     # who answers instead, how often it is asked, and what that is said to cost
     "model", "models", "fallback", "fallbacks", "router", "retry", "retries", "mock", "cost", "pricing",
     # whatever a proxy has for itself
-    "litellm", "tensorzero",
+    "callback", "callbacks", "guardrail", "guardrails", "litellm", "tensorzero",
 })  # fmt: skip
 _NAMES = frozenset({
-    "adapters", "client", "client_id", "config", "custom_llm_provider", "dataSources", "data_sources",
-    "fastest_response", "guardrails", "kv_transfer_params", "order", "preset", "providerOptions", "provider_options",
+    "access_token", "adapters", "client", "client_id", "config", "custom_llm_provider", "dataSources", "data_sources",
+    "extra_query", "fastest_response", "kv_transfer_params", "order", "preset", "providerOptions", "provider_options",
     "provider_specific_header", "route", "tags", "user_config", "weight",
 })  # fmt: skip
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z0-9]+")

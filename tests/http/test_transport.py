@@ -1,0 +1,134 @@
+"""Connections to servers that do not do what they should, on the wire itself."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import anyio
+import pytest
+
+from routerd.backends.base import BackendError
+from routerd.backends.transport import Transport
+from routerd_client.records import FailureKind
+from tests.support.wait import until
+
+Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+@asynccontextmanager
+async def served(serve: Serve) -> AsyncIterator[tuple[Transport, str]]:
+    """Connections to a server of ours, and its address."""
+    writers: list[asyncio.StreamWriter] = []
+
+    async def taken(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers.append(writer)
+        try:
+            await serve(reader, writer)
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            writer.close()
+
+    server = await asyncio.start_server(taken, "127.0.0.1", 0)
+    transport = Transport()
+    try:
+        yield transport, f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+    finally:
+        await transport.aclose()
+        for writer in writers:
+            writer.close()
+        server.close()
+
+
+async def read(reader: asyncio.StreamReader) -> bytes:
+    """The body of the next request."""
+    head = await reader.readuntil(b"\r\n\r\n")
+    length = next(line for line in head.split(b"\r\n") if line.startswith(b"content-length: "))
+    return await reader.readexactly(int(length[16:]))
+
+
+def whole(body: bytes) -> bytes:
+    return b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body)
+
+
+async def ask(transport: Transport, url: str, body: bytes) -> bytes:
+    reply = await transport.post(url, {}, body, lambda: None, "there")
+    try:
+        return await reply.body(1000)
+    finally:
+        reply.close()
+
+
+async def test_what_a_server_said_unasked_is_nobodys_answer() -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            writer.write(whole(b"answer to " + await read(reader)))
+            if not said.is_set():
+                await extra.wait()
+                writer.write(whole(b"EXTRA"))
+                said.set()
+
+    extra, said = anyio.Event(), anyio.Event()
+    async with served(serve) as (transport, url):
+        assert await ask(transport, url, b"one") == b"answer to one"
+        extra.set()
+        await said.wait()
+        (kept, _), *_ = next(iter(transport._connector._conns.values()))
+        await until(lambda: kept.should_close, "it has been heard")
+        for word in (b"two", b"three"):
+            assert await ask(transport, url, word) == b"answer to " + word
+
+
+async def test_a_request_of_whose_answer_the_first_line_came_is_not_sent_again() -> None:
+    asked: list[bytes] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(await read(reader))
+        writer.write(whole(b"well"))
+        asked.append(await read(reader))
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-")
+        await writer.drain()
+
+    async with served(serve) as (transport, url):
+        await ask(transport, url, b"one")
+        with pytest.raises(BackendError) as failed:
+            await ask(transport, url, b"two")
+
+    assert failed.value.kind is FailureKind.CONNECT_FAILED
+    assert asked == [b"one", b"two"]
+
+
+async def test_who_switches_protocols_is_no_server_of_answers() -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read(reader)
+        writer.write(b"HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n")
+        await reader.read()
+
+    async with served(serve) as (transport, url):
+        with anyio.fail_after(5):
+            reply = await transport.post(url, {}, b"one", lambda: None, "there")
+        assert reply.status == 101
+        reply.close()
+
+
+async def test_a_request_that_is_not_read_is_not_kept() -> None:
+    never = anyio.Event()
+
+    async def serve(_reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
+        await never.wait()
+
+    async with served(serve) as (transport, url):
+        before = descriptors()
+        for _ in range(5):
+            with anyio.move_on_after(0.05):
+                await ask(transport, url, b"x" * 8_000_000)
+        # the server's own ends stay: it looks away, and does not hear that nobody is there
+        await until(lambda: descriptors() <= before + 5, "its connections are cut")
+        never.set()
+
+
+def descriptors() -> int:
+    return len(list(Path("/dev/fd").iterdir()))
