@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 
 from routerd.config.load import load
 from tests.support.daemon import ctl
@@ -80,8 +83,83 @@ def test_the_first_agent_brings_a_first_routes_yaml_with_it(tmp_path: Path, home
 def test_hermes_is_not_set_up_on_a_context_that_it_refuses(tmp_path: Path, home: dict[str, str]) -> None:
     done = ctl("init", "--harness", "hermes", "--write", env=home)
     assert done.returncode == FAILED
-    assert "hermes refuses models under 64000 tokens of context, and 'primary' has 32768" in done.stderr
+    assert "hermes refuses models under 64000 tokens of context, and 'primary' (primary, delegation" in done.stderr
+    assert "has 32768 at most" in done.stderr
     assert not (tmp_path / ".hermes").exists()
+
+
+def test_hermes_is_not_set_up_on_a_demo_that_is_not_even_here_yet(tmp_path: Path, home: dict[str, str]) -> None:
+    (tmp_path / "routes.yaml").unlink()
+    done = ctl("init", "--harness", "hermes", "--write", env=home)
+    assert done.returncode == FAILED
+    assert done.stderr.count("has 8192 at most") == 2  # primary and secondary
+    assert not (tmp_path / ".hermes").exists()
+    assert not (tmp_path / "routes.yaml").exists()
+
+
+def test_a_context_that_nobody_knows_is_said_to_matter(tmp_path: Path, home: dict[str, str]) -> None:
+    (tmp_path / "routes.yaml").write_text(ROUTES.replace(", context: 32768", ""))
+    done = ctl("init", "--harness", "hermes", "--write", env=home)
+    assert done.returncode == DONE
+    assert "'primary' (primary, delegation, compression) has one that is not known: give" in done.stderr
+    assert (tmp_path / ".hermes").exists()
+
+
+def test_parts_that_have_nothing_but_a_backend_get_endpoints(tmp_path: Path, home: dict[str, str]) -> None:
+    only = ROUTES.replace("endpoints: {primary: {fallback: [small]}}\n", "").replace("32768", "65536")
+    (tmp_path / "routes.yaml").write_text(only.replace("small", "one").replace("default: primary", "default: one"))
+    printed = ctl("init", "--harness", "hermes", env=home)
+    assert "endpoints:\n  primary:\n    fallback: [one]" in printed.stdout
+    assert ctl("env", "openhands", "--json", env=home).returncode == FAILED  # there is no front yet
+    done = ctl("init", "--harness", "hermes", "--write", env=home)
+    assert done.returncode == DONE, done.stderr
+    assert "+  auxiliary:" in done.stdout
+    written = (tmp_path / "routes.yaml").read_text()
+    endpoints = load(written, "routes.yaml").config.endpoints
+    assert {name: spec.fallback for name, spec in endpoints.items()} == {"primary": ("one",), "auxiliary": ("one",)}
+    assert "# in the cellar" in written
+    told = yaml.safe_load((tmp_path / ".hermes/config.yaml").read_text())
+    assert (told["model"]["default"], told["delegation"]["model"]) == ("primary", "primary")
+    assert told["auxiliary"]["title_generation"]["model"] == "auxiliary"
+    assert ctl("check", env=home).returncode == DONE
+
+
+def test_a_hermes_file_that_is_the_routes_gets_no_endpoints(tmp_path: Path, home: dict[str, str]) -> None:
+    theirs = "model: {default: m, base_url: 'http://127.0.0.1:9/v1', context_length: 65536}\ndisplay: {compact: true}\n"
+    (tmp_path / "routes.yaml").write_text(theirs)
+    done = ctl("init", "--harness", "codex", "--write", env=home)
+    assert done.returncode == DONE, done.stderr
+    assert "endpoints" not in (tmp_path / "routes.yaml").read_text()
+
+
+def test_all_is_written_though_nobody_reads_what_is_printed(tmp_path: Path, home: dict[str, str]) -> None:
+    (tmp_path / "routes.yaml").write_text(ROUTES.replace("32768", "65536"))
+    reader, writer = os.pipe()
+    os.close(reader)
+    arguments = ["init", "--harness", "hermes", "--write"]
+    command = [sys.executable, "-c", "from routerd.ctl import main; main()", *arguments]
+    done = subprocess.run(
+        command, stdout=writer, stderr=subprocess.PIPE, env={**os.environ, **home}, timeout=60, check=False
+    )
+    os.close(writer)
+    assert b"Traceback" not in done.stderr
+    assert {path.name for path in (tmp_path / ".hermes").iterdir()} == {"config.yaml", ".env"}
+    assert load((tmp_path / "routes.yaml").read_text(), "routes.yaml").config.http
+
+
+def test_a_role_of_any_name_gets_a_route(tmp_path: Path, home: dict[str, str]) -> None:
+    arguments = ["init", "--harness", "crewai", "--role", "Senior, Größe=small", "--write"]
+    done = subprocess.run(
+        [sys.executable, "-c", "from routerd.ctl import main; main()", *arguments],
+        cwd=tmp_path,
+        env={**os.environ, **home},
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == DONE, done.stderr
+    explained = load((tmp_path / "routes.yaml").read_text(), "routes.yaml").config.routes[0]
+    assert explained.match.context == {"process": "crewai", "role": "Senior, Größe"}
 
 
 @pytest.mark.parametrize(
@@ -114,6 +192,26 @@ def test_a_shell_takes_what_env_prints(tmp_path: Path, home: dict[str, str]) -> 
     lines = ctl("env", "claude-code", env=home).stdout
     shell = subprocess.run(["sh", "-c", f"{lines}\nenv"], capture_output=True, text=True, check=True)
     assert {f"{name}={value}" for name, value in told.items()} <= set(shell.stdout.splitlines())
+
+
+def test_an_import_warns_of_what_check_warns_of(tmp_path: Path, home: dict[str, str]) -> None:
+    proxy = tmp_path / "proxy.yaml"
+    proxy.write_text(
+        "model_list:\n  - model_name: ours\n    litellm_params:"
+        " {model: azure/our-deployment, api_base: 'https://x.openai.azure.com', api_key: os.environ/KEY}\n"
+    )
+    done = ctl("import", "litellm", str(proxy), "--write", env=home)
+    checked = ctl("check", env=home)
+    assert "backends.ours cannot be used" in checked.stderr
+    assert "backends.ours cannot be used" in done.stderr
+
+
+def test_an_import_of_an_agent_that_asks_here_says_so(tmp_path: Path, home: dict[str, str]) -> None:
+    (tmp_path / "routes.yaml").write_text(ROUTES.replace("32768", "65536") + "http: {listen: 127.0.0.1:9123}\n")
+    assert ctl("init", "--harness", "hermes", "--write", env=home).returncode == DONE
+    done = ctl("import", "hermes", str(tmp_path / ".hermes/config.yaml"), env=home)
+    assert (done.returncode, done.stdout) == (WRONG, "")
+    assert "routerd itself listens there" in done.stderr
 
 
 def test_an_import_is_printed_with_what_it_left_behind_and_passes_check(tmp_path: Path, home: dict[str, str]) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,10 +12,11 @@ from pathlib import Path
 import pytest
 
 from routerd.config.load import load
-from tests.support.daemon import standalone_daemon
+from tests.support.daemon import Standalone, make_places, standalone_daemon
 from tests.support.tiny_model import make_tiny_model
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
+ROOT = Path(__file__).parents[2]
+EXAMPLES = ROOT / "examples"
 
 
 @pytest.mark.parametrize("routes", sorted(EXAMPLES.rglob("routes.yaml")), ids=lambda path: path.parent.name)
@@ -38,6 +41,30 @@ def test_an_example_runs(program: str, tmp_path: Path) -> None:
     assert ran.stderr == b""
     assert ran.returncode == 0
     assert ran.stdout
+
+
+def test_the_readmes_curl_finds_the_socket_wherever_it_is(tmp_path: Path, sockets: Path) -> None:
+    """On a Mac it is below a folder with a space in its name."""
+    block = next(
+        block
+        for block in re.findall(r"```sh\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+        if "curl" in block
+    )
+    places = make_places(tmp_path, sockets / "Application Support")
+    tiny = make_tiny_model(tmp_path / "tiny")
+    places.config.write_text(f"backends: {{primary: {{mlx: {{model: {tiny}, max_tokens: 4}}}}}}\ndefault: primary\n")
+    daemon = Standalone(places)
+    try:
+        daemon.answers()
+        where = {"ROUTERD_SOCKET": str(daemon.socket), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+        commands = block.partition("echo ")[0]
+        ran = subprocess.run(
+            ["sh", "-c", commands], env={**os.environ, **where}, capture_output=True, timeout=60, check=False
+        )
+    finally:
+        daemon.process.kill()
+        daemon.process.wait()
+    assert json.loads(ran.stdout)["routerd"]["backend"] == "primary", ran.stderr
 
 
 def test_the_story_of_a_refusal(tmp_path: Path) -> None:

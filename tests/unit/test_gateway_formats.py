@@ -221,6 +221,12 @@ def test_headers_win_over_the_body() -> None:
     assert laid_on(CHAT, {}) is CHAT
 
 
+def test_a_context_may_be_percent_encoded() -> None:
+    said = {"x-routerd-context": "role=Senior%2C%20Gr%C3%B6%C3%9Fe%3D1, note=100%"}
+
+    assert laid_on(CHAT, said).context == {"platform": "web", "role": "Senior, Größe=1", "note": "100%"}
+
+
 @pytest.mark.parametrize(
     ("header", "value"),
     [

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import ast
 import json
+import os
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -13,10 +16,12 @@ import yaml
 
 from routerd.config.load import load
 from routerd.config.schema import ConfigSpec
+from routerd.gateway.caller import CONTEXT, laid_on
 from routerd.harness.merge import edited
-from routerd.harness.roles import assign, context_of, too_short
+from routerd.harness.roles import assign, context_of, doubtful, lacking
 from routerd.harness.setup import Setup
 from routerd.harness.table import HARNESSES
+from routerd_client.chat import ChatRequest
 
 HOME = Path("/home/me")
 URL = "http://127.0.0.1:8765"
@@ -188,6 +193,34 @@ def test_frameworks_name_their_roles_to_the_routes(name: str) -> None:
     assert (route.use, route.match.context) == ("secondary", {"process": name, "role": "researcher"})
 
 
+LIBRARIES = {"crewai": "class LLM", "langgraph": "class ChatOpenAI"}
+SHOW = "import json; from routerd_llm import llm; print(json.dumps(llm(json.loads(input())).given['default_headers']))"
+
+
+@pytest.mark.parametrize("name", list(LIBRARIES))
+@pytest.mark.parametrize("role", ["Senior, Editor=1", "Größe", "100% 編集者", "a%2Cb", "plain"])
+def test_any_name_of_a_role_arrives_at_the_routes(tmp_path: Path, name: str, role: str) -> None:
+    edits = HARNESSES[name].edits
+    assert edits
+    token = tmp_path / "token"
+    token.write_text(TOKEN)
+    module = edits(setup(name))[0].patch.replace(repr(str(TOKEN_FILE)), repr(str(token)))
+    (tmp_path / "routerd_llm.py").write_text(module)
+    library = LIBRARIES[name] + ":\n    def __init__(self, **given): self.given = given\n"
+    (tmp_path / ("crewai.py" if name == "crewai" else "langchain_openai.py")).write_text(library)
+    told = subprocess.run(
+        [sys.executable, "-c", SHOW],
+        input=json.dumps(role),
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+    )
+    headers = {key.lower(): value for key, value in json.loads(told.stdout).items()}
+    assert headers[CONTEXT].isascii()  # all that a header may hold
+    assert laid_on(ChatRequest(messages=[]), headers).context == {"process": name, "role": role}
+
+
 # roles
 
 
@@ -239,8 +272,59 @@ def test_a_names_context_is_that_of_whoever_takes_most(name: str, own: int | Non
     assert context_of(config(), name, lambda _model: own) == context
 
 
-def test_names_with_too_short_contexts_are_found_where_that_matters() -> None:
-    roles = {"primary": "a", "delegation": "b", "auxiliary": "c", "compression": "d"}
-    contexts = {"a": 64_000, "b": 63_999, "c": 2048}  # d's is not known
-    assert too_short(HARNESSES["hermes"], roles, contexts) == {"b": 63_999}
-    assert too_short(HARNESSES["codex"], {"main": "c"}, contexts) == {}
+def test_a_cap_on_the_context_gives_a_model_no_more_than_its_own() -> None:
+    text = "backends: {a: {mlx: {model: demo, context: 65536, kv_tokens: 65536}}}\ndefault: a\n"
+    assert context_of(config(text), "a", lambda _model: 8192) == 8192
+    assert context_of(config(text), "a", lambda _model: None) == 65_536
+
+
+CONTEXTS = """
+backends:
+  a: {openai: {model: m, context: 64000}}
+  b: {openai: {model: m, context: 63999}}
+  c: {openai: {model: m, context: 2048}}
+  d: {openai: {model: m}}
+  e: {mlx: {model: org/unseen}}
+  f: {mlx: {model: org/unseen, kv_tokens: 65536}}
+default: a
+"""
+
+
+@pytest.mark.parametrize(
+    ("roles", "found"),
+    [
+        ({"primary": "a", "delegation": "b", "auxiliary": "c"}, {"b": 63_999}),  # c is asked for a few words only
+        ({"primary": "d", "compression": "f"}, {"d": None, "f": None}),
+        ({"primary": "e"}, {"e": 16_384}),  # its caches hold no more, whatever it is
+    ],
+)
+def test_names_whose_contexts_may_be_too_short_are_found_where_that_matters(
+    roles: dict[str, str], found: dict[str, int | None]
+) -> None:
+    assert doubtful(HARNESSES["hermes"], config(CONTEXTS), roles, lambda _model: None) == found
+    assert doubtful(HARNESSES["codex"], config(CONTEXTS), {"main": "c"}, lambda _model: None) == {}
+
+
+@pytest.mark.parametrize(
+    ("endpoints", "chosen", "missing"),
+    [
+        ("{}", {}, ["primary", "auxiliary"]),
+        ("{}", {"auxiliary": "only"}, ["primary"]),
+        ("{fast: {fallback: [only]}}", {}, ["primary"]),
+    ],
+)
+def test_parts_with_nothing_but_a_backend_want_an_endpoint(
+    endpoints: str, chosen: dict[str, str], missing: list[str]
+) -> None:
+    text = f"backends: {{only: {{mlx: {{model: demo}}}}}}\nendpoints: {endpoints}\ndefault: only\n"
+    assert lacking(HARNESSES["hermes"], config(text), chosen) == missing
+    assert lacking(HARNESSES["hermes"], config(), {}) == []  # they are there, or an endpoint is the default
+
+
+@pytest.mark.parametrize(
+    ("block", "vision"),
+    [("openai: {model: m}", "only"), ("openai: {model: m, vision: false}", None), ("mlx: {model: demo}", None)],
+)
+def test_images_go_where_the_conversation_goes_if_somebody_there_takes_them(block: str, vision: str | None) -> None:
+    text = f"backends: {{only: {{{block}}}}}\ndefault: only\n"
+    assert assign(HARNESSES["hermes"], config(text), {}).get("vision") == vision

@@ -164,6 +164,31 @@ def test_ollamas_models_are_converted_where_a_conversion_is_known() -> None:
     assert made["backends"]["nomic-embed-text"]["openai"]["base_url"] == "http://127.0.0.1:11434/v1"
 
 
+def test_a_line_that_is_no_model_of_ollamas_is_said() -> None:
+    said = import_text("ollama", "NAME  ID  SIZE  MODIFIED\n\nqwen3:8b\nError: could not connect\n", "theirs").notes
+    assert [note.what for note in said if note.line == 4] == [
+        "'Error: could not connect' is no line of a list of models"
+    ]
+    assert {note.line for note in said} == {3, 4}
+
+
+def test_what_asks_the_daemon_itself_is_left_out() -> None:
+    text = """\
+model: {default: primary, provider: routerd}
+providers:
+  routerd: {base_url: "http://localhost:8765/v1", key_env: ROUTERD_TOKEN}
+  box: {base_url: "http://127.0.0.1:8080/v1"}
+fallback_providers:
+  - {provider: box, model: qwen3-8b}
+delegation: {provider: routerd, model: secondary}
+"""
+    made = import_text("hermes", text, "theirs", listen="127.0.0.1:8765")
+    assert list(load(made.text, "routes.yaml").config.backends) == ["qwen3-8b"]
+    said = {note.line for note in made.notes if "routerd itself listens there" in note.what}
+    assert said == {1, 7}
+    assert "itself" not in import_text("hermes", text, "theirs", listen="127.0.0.1:9999").text
+
+
 @pytest.mark.parametrize("text", ["model_list:\n  - model_name: a\n", "models:\n", "what is this?\n"])
 def test_what_is_no_list_of_ollamas_is_refused(text: str) -> None:
     with pytest.raises(ConfigFailedError, match="nothing in it can be carried over"):

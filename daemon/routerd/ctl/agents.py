@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 from msgspec import Struct
+from msgspec.structs import replace
 
 from routerd_client.paths import default_socket
 
@@ -16,12 +18,14 @@ from ..config.front import parse_listen
 from ..config.load import load
 from ..config.places import Places, places
 from ..config.schema import ConfigSpec
+from ..config.strategy import EndpointSpec
 from ..gateway.token import FILE, Token
-from ..harness.roles import assign, context_of, names, too_short
+from ..harness.roles import assign, context_of, doubtful, lacking, names
 from ..harness.setup import Edit, Harness, Setup
 from ..harness.table import HARNESSES
+from ..models.demo import DEMO
 from ..models.errors import ModelError
-from ..models.reference import ModelReference, resolve
+from ..models.reference import Kind, ModelReference, resolve
 from ..models.size import read_context
 from .common import parse_context
 
@@ -43,31 +47,40 @@ class Plan(Struct, frozen=True):
     harness: Harness
     setup: Setup
     routes: Edit
-    refused: dict[str, int]
-    """Names whose contexts, in tokens, are too short for the agent."""
+    doubtful: dict[str, int | None]
+    """Names whose contexts, in tokens, are too short for the agent, or not known."""
 
 
-def plan(name: str, path: Path, text: str, chosen: Sequence[str], *, tcp: bool) -> Plan:
-    """The agent ``name`` with the routes.yaml ``text`` of ``path``. Makes the token where there is none.
+def plan(name: str, path: Path, text: str, chosen: Sequence[str], *, tcp: bool, as_is: bool = False) -> Plan:
+    """The agent ``name`` with the routes.yaml ``text`` of ``path``, and with endpoints that this lacks for it, unless
+    it stays ``as_is``. Makes the token where there is none.
 
     Raises ConfigFailedError where the file has mistakes, and click's usage error for a role that is wrong.
     """
-    harness, here = HARNESSES[name], places()
-    config = load(text, str(path), os.environ).config
+    harness, here, given = HARNESSES[name], places(), parse_context(chosen)
+    loaded = load(text, str(path), os.environ)
+    # a default that another system's block makes is not this file's to build on
+    added = [] if as_is or ("default",) in loaded.origins else lacking(harness, loaded.config, given)
+    endpoints = dict.fromkeys(added, EndpointSpec(fallback=(loaded.config.default,)))
+    config = replace(loaded.config, endpoints={**loaded.config.endpoints, **endpoints})
     try:
-        roles = assign(harness, config, parse_context(chosen))
+        roles = assign(harness, config, given)
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--role") from error
-    setup = _setup(config, roles, path, here, tcp=tcp or not harness.unix)
-    short = too_short(harness, roles, setup.contexts)
-    return Plan(
-        harness, setup, Edit(path=path, format="yaml", patch=_missing(harness, setup, config), by="name"), short
-    )
+    of_model = partial(_context, path=path, here=here)
+    setup = _setup(config, roles, here, of_model, tcp=tcp or not harness.unix)
+    patch = _missing(harness, setup, config)
+    if added:
+        patch["endpoints"] = {name: {"fallback": [config.default]} for name in added}
+    routes = Edit(path=path, format="yaml", patch=patch, by="name")
+    return Plan(harness, setup, routes, doubtful(harness, config, roles, of_model))
 
 
-def _setup(config: ConfigSpec, roles: dict[str, str], path: Path, here: Places, *, tcp: bool) -> Setup:
+def _setup(
+    config: ConfigSpec, roles: dict[str, str], here: Places, of_model: Callable[[str], int | None], *, tcp: bool
+) -> Setup:
     asked = tuple(dict.fromkeys((*roles.values(), *names(config))))
-    contexts = {name: context_of(config, name, lambda model: _context(model, path, here)) for name in asked}
+    contexts = {name: context_of(config, name, of_model) for name in asked}
     socket = click.get_current_context().obj
     return Setup(
         url=_url(config.http.listen if config.http else LISTEN) if tcp else "",
@@ -97,9 +110,11 @@ def _missing(harness: Harness, setup: Setup, config: ConfigSpec) -> dict[str, An
 
 
 def _context(model: str, path: Path, here: Places) -> int | None:
-    """A local model's own context, where it is on this machine."""
+    """A local model's own context, where it is on this machine or the demo."""
     try:
-        folder = resolve(ModelReference.parse(model, path.parent), here.cache)
-        return read_context(folder) if folder else None
+        reference = ModelReference.parse(model, path.parent)
+        if folder := resolve(reference, here.cache):
+            return read_context(folder)
+        return DEMO.context if reference.kind is Kind.DEMO else None
     except (ModelError, OSError, ValueError):
         return None

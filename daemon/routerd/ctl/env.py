@@ -28,7 +28,7 @@ def command(agent: str, chosen: tuple[str, ...], tcp: bool, as_json: bool) -> No
     """
     path = places().config
     try:
-        made = plan(agent, path, read(path), chosen, tcp=tcp)
+        made = plan(agent, path, read(path), chosen, tcp=tcp, as_is=True)
     except ConfigFailedError as error:
         click.echo("\n".join(map(str, error.errors)), err=True)
         sys.exit(EXIT_WRONG)

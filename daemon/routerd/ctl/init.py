@@ -32,7 +32,7 @@ from .set_up import set_up
 @click.option("--harness", type=click.Choice(sorted(HARNESSES)), help="Set up this agent instead, to ask this daemon.")
 @role_option
 @tcp_option
-@click.option("--write", is_flag=True, help="With --harness: change the files, after showing how; backups are kept.")
+@click.option("--write", is_flag=True, help="With --harness: change the files, and show how; backups are kept.")
 def command(
     preset: str,
     models: tuple[str, ...],

@@ -7,8 +7,6 @@ import os
 from datetime import datetime
 from pathlib import Path
 
-import click
-
 
 def read(path: Path) -> str:
     """The file's text; ``""`` where there is none. Raises ``OSError`` and ``UnicodeDecodeError``."""
@@ -18,15 +16,13 @@ def read(path: Path) -> str:
         return ""
 
 
-def rewrite(path: Path, old: str, new: str, *, private: bool = False) -> None:
-    """Show on stdout how ``old``, the file's text, becomes ``new``, and write that: a new file for its owner alone,
-    an old one with its mode, but for what ``private`` ones let others do, and a copy of it beside it. Raises
-    ``OSError``."""
+def rewrite(path: Path, old: str, new: str, *, private: bool = False) -> str:
+    """Write ``new`` in the place of ``old``, the file's text: a new file for its owner alone, an old one with its
+    mode, but for what ``private`` ones let others do, and a copy of it beside it. Returns what is to be said of it:
+    what changed, and where the copy is. Raises ``OSError``."""
     if old == new:
-        click.echo(f"{path} has it already")
-        return
-    lines = difflib.unified_diff(old.splitlines(), new.splitlines(), str(path), str(path), lineterm="", n=1)
-    click.echo("\n".join(lines))
+        return f"{path} has it already"
+    said = [*difflib.unified_diff(old.splitlines(), new.splitlines(), str(path), str(path), lineterm="", n=1)]
     target = path.resolve()  # where the file is a link, what it leads to is the one to replace
     target.parent.mkdir(parents=True, exist_ok=True)
     mode = 0o600
@@ -34,11 +30,11 @@ def rewrite(path: Path, old: str, new: str, *, private: bool = False) -> None:
         mode = target.stat().st_mode & 0o777
         backup = target.with_name(f"{target.name}.{datetime.now():%Y%m%d-%H%M%S}.bak")
         _put(backup, old, mode)
-        click.echo(f"what was there: {backup}")
+        said.append(f"what was there: {backup}")
     fresh = target.with_name(f".{target.name}.{os.getpid()}")
     _put(fresh, new, mode & 0o700 if private else mode)
     fresh.replace(target)
-    click.echo(f"wrote {path}")
+    return "\n".join([*said, f"wrote {path}"])
 
 
 def _put(path: Path, text: str, mode: int) -> None:

@@ -11,6 +11,7 @@ import click
 
 from ..config.load import ConfigFailedError, load
 from ..harness.merge import CannotEditError, edited
+from ..harness.roles import asked_at_length
 from ..harness.setup import Edit
 from .agents import Plan, plan
 from .common import EXIT_FAILED, EXIT_WRONG
@@ -23,20 +24,21 @@ def set_up(name: str, path: Path, first: str, chosen: Sequence[str], *, tcp: boo
     try:
         old = read(path)
         made = plan(name, path, old or first, chosen, tcp=tcp)
-        _say_refused(name, made, write=write)
+        _say_doubtful(name, made, write=write)
         routes = edited(made.routes, old or first) if made.routes.patch else old or first
         load(routes, str(path), os.environ)
         edits = made.harness.edits(made.setup) if made.harness.edits else []
         if write:
-            _write(made.setup.token, [*_texts(edits), (path, old, routes)])
+            said = _written(made.setup.token, [*_texts(edits), (path, old, routes)])
         else:
-            _show(made, edits, path, "" if old else routes)
+            said = _shown(made, edits, path, "" if old else routes)
     except (CannotEditError, OSError, UnicodeDecodeError) as error:
         click.echo(f"routerctl: {error}", err=True)
         sys.exit(EXIT_FAILED)
     except ConfigFailedError as error:
         click.echo("\n".join(map(str, error.errors)), err=True)
         sys.exit(EXIT_WRONG)
+    click.echo("\n".join(said))
     _say_next(made, name, write=write)
 
 
@@ -45,31 +47,43 @@ def _texts(edits: list[Edit]) -> list[tuple[Path, str, str]]:
     return [(edit.path, old, edited(edit, old)) for edit in edits for old in (read(edit.path),)]
 
 
-def _write(token: str, texts: list[tuple[Path, str, str]]) -> None:
-    for path, old, new in texts:
-        rewrite(path, old, new, private=bool(token) and token in new)
+def _written(token: str, texts: list[tuple[Path, str, str]]) -> list[str]:
+    """Write them, and return what is to be said of each. Nothing is printed before the last is there: a pipe that
+    nobody reads any more would leave the agent half set up."""
+    said: list[str] = []
+    try:
+        for path, old, new in texts:
+            said.append(rewrite(path, old, new, private=bool(token) and token in new))
+    except OSError:
+        for one in said:
+            click.echo(one)
+        raise
+    return said
 
 
-def _show(made: Plan, edits: list[Edit], path: Path, routes: str) -> None:
+def _shown(made: Plan, edits: list[Edit], path: Path, routes: str) -> list[str]:
     """The files as they would be without what is in them already; of routes.yaml what it lacks, or all of it."""
-    for edit in edits:
-        click.echo(f"# {edit.path}\n{edited(edit, '')}")
+    said = [f"# {edit.path}\n{edited(edit, '')}" for edit in edits]
     if made.harness.environment and not edits:
         variables = made.harness.environment(made.setup)
-        click.echo("# environment\n" + "\n".join(f"{key}={value}" for key, value in variables.items()) + "\n")
+        said.append("# environment\n" + "\n".join(f"{key}={value}" for key, value in variables.items()) + "\n")
     if routes or made.routes.patch:
-        click.echo(f"# {path}\n{routes or edited(made.routes, '')}")
+        said.append(f"# {path}\n{routes or edited(made.routes, '')}")
+    return said
 
 
-def _say_refused(name: str, made: Plan, *, write: bool) -> None:
+def _say_doubtful(name: str, made: Plan, *, write: bool) -> None:
     least = made.harness.min_context
-    for asked, context in made.refused.items():
-        click.echo(
-            f"routerctl: {name} refuses models under {least} tokens of context, and '{asked}' has {context}: give"
-            " one of its backends more ('context', and 'kv_tokens' of a local one), or choose another with --role",
-            err=True,
-        )
-    if made.refused and write:
+    asked = asked_at_length(made.harness, made.setup.roles)
+    for use, context in made.doubtful.items():
+        if context is None:
+            what = "has one that is not known: give its backend 'context', or pull its model and ask again"
+        else:
+            what = f"has {context} at most: give one of its backends more ('context', and 'kv_tokens' of a local one)"
+            what += ", or another model, or choose another name with --role"
+        who = f"'{use}' ({', '.join(asked[use])})"
+        click.echo(f"routerctl: {name} refuses models under {least} tokens of context, and {who} {what}", err=True)
+    if write and any(context is not None for context in made.doubtful.values()):
         click.echo("routerctl: nothing was written", err=True)
         sys.exit(EXIT_FAILED)
 

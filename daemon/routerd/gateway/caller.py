@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import unquote
 
 from msgspec.structs import replace
 
@@ -63,7 +64,7 @@ def client_name(headers: Mapping[str, str]) -> str:
 
 
 def _context(text: str) -> dict[str, str]:
-    """``platform=cli,task=plan``."""
+    """``platform=cli,task=plan``; values may be percent-encoded, as what is no ASCII and commas have to be."""
     context: dict[str, str] = {}
     for pair in text.split(","):
         key, equals, value = pair.partition("=")
@@ -71,7 +72,7 @@ def _context(text: str) -> dict[str, str]:
             raise BadRequestError(
                 f"{CONTEXT}: {pair.strip()!r} is not key=value; write platform=cli,task=plan", CONTEXT
             )
-        context[key.strip()] = value.strip()
+        context[key.strip()] = unquote(value.strip())
     return context
 
 

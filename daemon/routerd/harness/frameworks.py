@@ -12,6 +12,7 @@ _CREWAI = '''\
 """Models for CrewAI's agents, from routerd."""
 
 from pathlib import Path
+from urllib.parse import quote
 
 from crewai import LLM
 
@@ -22,7 +23,7 @@ TOKEN = Path(<TOKEN>)
 def llm(role: str, model: str = "routed", **options: object) -> LLM:
     """The model of the agent with this role. routes.yaml chooses it (match: {process: crewai, role: ...});
     another `model` names an endpoint."""
-    headers = {"User-Agent": "crewai", "x-routerd-context": f"process=crewai,role={role}"}
+    headers = {"User-Agent": "crewai", "x-routerd-context": f"process=crewai,role={quote(role)}"}
     key = TOKEN.read_text().strip()
     return LLM(model=f"openai/{model}", base_url=BASE_URL, api_key=key, default_headers=headers, **options)
 '''
@@ -31,6 +32,7 @@ _LANGGRAPH = '''\
 """Models for LangGraph's nodes, from routerd."""
 
 from pathlib import Path
+from urllib.parse import quote
 
 from langchain_openai import ChatOpenAI
 
@@ -41,7 +43,7 @@ TOKEN = Path(<TOKEN>)
 def llm(node: str, model: str = "routed", **options: object) -> ChatOpenAI:
     """The model of the node. routes.yaml chooses it (match: {process: langgraph, role: ...}); another `model`
     names an endpoint."""
-    headers = {"User-Agent": "langgraph", "x-routerd-context": f"process=langgraph,role={node}"}
+    headers = {"User-Agent": "langgraph", "x-routerd-context": f"process=langgraph,role={quote(node)}"}
     key = TOKEN.read_text().strip()
     options = {"stream_usage": True, **options}
     return ChatOpenAI(model=model, base_url=BASE_URL, api_key=key, default_headers=headers, **options)

@@ -70,7 +70,7 @@ HERMES = Harness(
         Role("delegation", "subagents", ("secondary",), like="primary"),
         Role("auxiliary", "titles, approvals and the like", ("fast", "simple", "small", "secondary"), short=True),
         Role("compression", "summaries of long conversations; its context must be no smaller", ("longctx",), "primary"),
-        Role("vision", "images", optional=True, short=True),
+        Role("vision", "images", like="primary", short=True, images=True),
         Role("fallback", "what Hermes itself turns to", ("secondary",), unlike="primary", optional=True),
     ),
     edits=_edits,

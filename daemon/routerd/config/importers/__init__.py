@@ -28,13 +28,14 @@ class Imported(Struct, frozen=True):
     notes: list[Note]
 
 
-def import_text(system: str, text: str, file: str) -> Imported:
+def import_text(system: str, text: str, file: str, *, listen: str = "") -> Imported:
     """``text`` of a file of ``system``, one of `IMPORTERS`, as a routes.yaml. ``file`` is its name for messages.
+    What it asks at ``listen``, an address and a port, is left out: the daemon itself is there.
 
     Raises ConfigFailedError where it cannot be read, or nothing in it can be carried over.
     """
     report = Report(file)
-    draft = Draft()
+    draft = Draft(listen)
     if system == "ollama":
         read_ollama(draft, text)
     elif tree := parse(text, report):

@@ -34,9 +34,11 @@ class Note(Struct, frozen=True, order=True):
 
 
 class Draft:
-    """The parts of the file to be. ``aliases`` lead from names that are asked for to names that there are."""
+    """The parts of the file to be. ``aliases`` lead from names that are asked for to names that there are; no backend
+    is at ``listen``, where the daemon itself is."""
 
-    def __init__(self) -> None:
+    def __init__(self, listen: str = "") -> None:
+        self._front = {"http": {"listen": listen, "remote": True}} if listen else {}
         self.backends: dict[str, dict[str, Any]] = {}
         self.endpoints: dict[str, dict[str, Any]] = {}
         self.routes: list[dict[str, Any]] = []
@@ -73,7 +75,7 @@ class Draft:
     def takes(self, parts: dict[str, Any], place: Place) -> bool:
         """Whether a file of these parts alone would have no mistakes; those it has are noted."""
         try:
-            load(dump(parts), "")
+            load(dump({**self._front, **parts}), "")
         except ConfigFailedError as error:
             for mistake in error.errors:
                 self.note(place, mistake.message)

@@ -45,10 +45,13 @@ def read_ollama(draft: Draft, text: str) -> None:
 
 def _read_list(draft: Draft, text: str) -> None:
     for number, line in enumerate(text.splitlines(), 1):
-        row = _ROW.match(line)
-        tag = row[1] if row else ""
-        if not tag or tag == "NAME":
+        if not line.strip() or line.split()[0] == "NAME":
             continue
+        row = _ROW.match(line)
+        if row is None:
+            draft.note(Mark(number, 1), f"'{line.strip()[:60]}' is no line of a list of models")
+            continue
+        tag = row[1]
         name = tag.removesuffix(":latest")
         if called := draft.backend(name, _backend(draft, tag, number), Mark(number, 1)):
             draft.alias(tag, called)
