@@ -17,9 +17,10 @@ TABLE = Path(__file__).parent.parent / "daemon/routerd/spend/prices.json"
 
 
 def main() -> None:
-    table = installed(datetime.now(UTC))
+    now = datetime.now(UTC)
+    table = installed(now)
     lines = [msgspec.json.encode(seller).decode() for seller in table.sellers]
-    head = f'{{"date": "{table.date}", "sellers": [\n'
+    head = f'{{"date": "{now.date()}", "version": "{table.version}", "sellers": [\n'
     TABLE.write_text(head + ",\n".join(lines) + "\n]}\n")
     models = sum(len(seller.models) for seller in table.sellers)
     missing = set(MAKERS) - {seller.name for seller in table.sellers}

@@ -207,7 +207,8 @@ class Client:
         return self._call(request, DecisionsResult).chats
 
     def show(self, request_id: str) -> ChatRecord:
-        """The whole story of one chat. Raises `RequestFailedError` where the ledger has none of this id."""
+        """The whole story of the one chat whose id is, or begins with, ``request_id``. Raises `RequestFailedError`
+        where the ledger has none, or several."""
         return self._call(Show(id=0, request_id=request_id), ShowResult).chat
 
     def feedback(self, request_id: str, *, ok: bool | None = None, score: float | None = None, note: str = "") -> None:

@@ -159,6 +159,8 @@ class Decisions(Struct, frozen=True, kw_only=True, tag="decisions"):
     ``backend`` is one that answered or was tried; ``failed``: only those that nobody answered; ``since_s``: of the
     last so many seconds; ``before``: older than the chat of this id, for the next page. The daemon may give fewer
     than ``limit``, but gives none only where there are no more. ``whole`` asks for what `Show` would answer of each.
+    ``route`` may be ``(default)``, ``(request)`` or ``(session)``: what led where no route did. `Error` ``not_found``
+    where neither the configuration nor the ledger knows a name.
     """
 
     id: int
@@ -172,7 +174,8 @@ class Decisions(Struct, frozen=True, kw_only=True, tag="decisions"):
 
 
 class Show(Struct, frozen=True, kw_only=True, tag="show"):
-    """The whole story of one chat. Answered by `ShowResult`, or `Error` ``not_found``."""
+    """The whole story of the one chat whose id is, or begins with, this. Answered by `ShowResult`, or `Error`
+    ``not_found``."""
 
     id: int
     request_id: str
@@ -210,7 +213,7 @@ class RecordSpend(Struct, frozen=True, kw_only=True, tag="record_spend"):
     """Book what was spent without the daemon, today. Answered by `BudgetResult`.
 
     ``provider`` is a backend's name, or a maker's (``anthropic``). The cost is that of the tokens, where
-    ``cost_microusd`` does not say it; `Error` ``not_found`` where nobody knows what they cost.
+    ``cost_microusd`` does not say it; `Error` ``not_found`` where nobody knows what they cost, or the provider.
     """
 
     id: int
@@ -424,6 +427,8 @@ class StatusResult(Struct, frozen=True, kw_only=True, tag="status_result", omit_
     ledger: LedgerStatus | None = None
     tiers: TierFigures | None = None
     """Since the figures of ``routerctl stats`` were last reset."""
+    locked: str = ""
+    """Why no metered backend may be used, and what to do, where nobody knows what was spent."""
 
 
 class ReloadResult(Struct, frozen=True, kw_only=True, tag="reload_result", omit_defaults=True):
@@ -489,7 +494,7 @@ class StatsResult(Struct, frozen=True, kw_only=True, tag="stats_result"):
 
 class BudgetResult(Struct, frozen=True, kw_only=True, tag="budget_result"):
     """``allowed``: money may be spent today and this month; ``reason`` says why not. ``prices`` is the date of the
-    table of prices, ``store`` where the books are kept: ``file``, or ``memory`` while it cannot be written."""
+    table of prices, or the package that it is from (``genai-prices 0.2.4``), ``store`` where the books are kept: ``file``, or ``memory`` while it cannot be written."""
 
     id: int
     day: str

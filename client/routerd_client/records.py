@@ -153,6 +153,17 @@ class FeedbackRecord(Struct, frozen=True, omit_defaults=True, kw_only=True):
     note: str = ""
 
 
+class Compared(Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """The other one of two chats of which one is the shadow; ``shadow`` says whether the other is. ``agreement`` is
+    as in `ShadowRow`, and so are ``quality``, this chat's, and ``other_quality``."""
+
+    request_id: str
+    shadow: bool
+    agreement: float
+    quality: float | None = None
+    other_quality: float | None = None
+
+
 EMBEDDING = "embedding"
 """The `ChatRecord.tier` of what wanted no answer, but vectors."""
 
@@ -163,8 +174,8 @@ class ChatRecord(Struct, frozen=True, omit_defaults=True, kw_only=True):
     ``asked`` is the model that the request named; ``backend`` and ``model`` are who answered, ``""`` where nobody
     did; ``tried`` is the backend of the last attempt; ``code`` and ``message`` are of the error it ended with. ``tier``
     is ``simple`` or ``complex`` where its complexity chose the first candidate, or `EMBEDDING`. ``hops`` counts its
-    attempts. Those, ``feedback``, ``prompt`` (the newest ask) and ``answer`` stand only where the whole of it was asked
-    for; both texts are None where they are not kept.
+    attempts. Those, ``feedback``, ``compared``, ``prompt`` (the newest ask) and ``answer`` stand only where the whole
+    of it was asked for; both texts are None where they are not kept.
     """
 
     request_id: str
@@ -201,14 +212,16 @@ class ChatRecord(Struct, frozen=True, omit_defaults=True, kw_only=True):
     prompt: str | None = None
     answer: str | None = None
     tried: str = ""
+    compared: Compared | None = None
 
 
 class StatsRow(Struct, frozen=True, omit_defaults=True, kw_only=True):
     """What came of the chats, or, by backend, of the attempts, that share a ``name``.
 
     ``refusals`` are answers that declined; ``escalations`` answers that were found wanting and passed over.
-    ``success`` is the share of those that did not fail, of all that were not cancelled; ``feedback`` the mean of
-    what was said of them, None where nothing was.
+    ``success`` is the share of those that did not fail, of all that were not cancelled; an attempt counts there only
+    where its failure is the backend's own, and not the request's or the money's. ``feedback`` is the mean of what was
+    said of them, None where nothing was.
     """
 
     name: str
@@ -243,23 +256,25 @@ class TierFigures(Struct, frozen=True, kw_only=True):
 
 class ShadowRow(Struct, frozen=True, omit_defaults=True, kw_only=True):
     """Chats that another backend was asked too, of a complexity ``below`` a limit, or all of them. ``agreement`` is
-    the share of words that both answers have; ``quality`` is the first's, ``other_quality`` the other's; all 0..1."""
+    the share of words that both answers have; ``quality`` is the first's, ``other_quality`` the other's; all 0..1. Both
+    qualities are None where no judge was calibrated."""
 
     requests: int
     below: float | None = None
     agreement: float = 0.0
-    quality: float = 0.0
-    other_quality: float = 0.0
+    quality: float | None = None
+    other_quality: float | None = None
 
 
 class LedgerStatus(Struct, frozen=True, omit_defaults=True, kw_only=True):
     """Where records go: ``mode`` is ``file``, or ``memory`` while the file cannot be written, for a ``reason``;
-    ``dropped`` records are lost."""
+    ``dropped`` records are lost. ``set_aside`` is the newest damaged file, while it stands beside ``file``."""
 
     file: str
     mode: str
     reason: str = ""
     dropped: int = 0
+    set_aside: str = ""
 
 
 class BudgetLine(Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -293,7 +308,8 @@ class QuotaStatus(Struct, frozen=True, omit_defaults=True, kw_only=True):
 class BackendStatus(Struct, frozen=True, omit_defaults=True, kw_only=True):
     """One backend as the daemon sees it. Rates and latencies cover the last ``window_s`` seconds.
 
-    ``retry_in_s`` is how long it still cools down (0 where it does not).
+    ``retry_in_s`` is how long it still cools down (0 where it does not); ``refusal_rate`` the share of its
+    ``requests`` that it declined.
     """
 
     name: str
@@ -310,6 +326,7 @@ class BackendStatus(Struct, frozen=True, omit_defaults=True, kw_only=True):
     ttft_p95_s: float | None = None
     in_flight: int = 0
     window_s: float = 0.0
+    refusal_rate: float | None = None
 
 
 class ModelStatus(Struct, frozen=True, omit_defaults=True, kw_only=True):

@@ -77,16 +77,17 @@ _lines = _Lines()
 @contextmanager
 def logging_to(file: Path | None, *, level: str = "info", terminal: bool = True) -> Iterator[None]:
     """Send every log line to ``file`` (a new one at 10 MB or after a week, five older kept) and, unless told
-    otherwise, to stderr.
+    otherwise, to stderr. Where the file cannot be opened they go to stderr in any case, and the first says why.
 
-    Raises ``OSError`` where the file cannot be opened. Leaving flushes.
+    Leaving flushes.
     """
     handlers: list[logging.Handler] = []
-    if file:
-        to_file = _File(file)
-        to_file.setFormatter(_Formatter(_json))
-        handlers.append(to_file)
-    if terminal:
+    trouble: OSError | None = None
+    try:
+        handlers += [_to_file(file)] if file else []
+    except OSError as error:
+        trouble = error
+    if terminal or trouble:
         to_terminal = logging.StreamHandler(sys.stderr)
         to_terminal.setFormatter(_Formatter(_readable))
         handlers.append(to_terminal)
@@ -106,6 +107,8 @@ def logging_to(file: Path | None, *, level: str = "info", terminal: bool = True)
     )
     try:
         with _lines.written(handlers):
+            if trouble:
+                structlog.get_logger().warning("log.unwritable", path=str(file), error=str(trouble))
             yield
     finally:
         for handler in handlers:
@@ -124,6 +127,12 @@ def _filtered(_logger: WrappedLogger, name: str, event: EventDict) -> EventDict:
     if _LEVELS[name] < _lines.least:
         raise structlog.DropEvent
     return event
+
+
+def _to_file(file: Path) -> logging.Handler:
+    handler = _File(file)
+    handler.setFormatter(_Formatter(_json))
+    return handler
 
 
 class _Formatter(logging.Formatter):

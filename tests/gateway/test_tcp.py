@@ -188,7 +188,9 @@ def test_an_address_that_is_refused(listen: str, wrong: str) -> None:
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:8765/v1", "http://localhost:8765", "http://127.0.0.1:8765"])
 def test_a_backend_that_is_routerd_itself(url: str) -> None:
-    text = f"backends:\n  a: {{openai: {{model: m, base_url: '{url}'}}}}\ndefault: a\nhttp: {{listen: 'localhost:8765'}}"
+    text = (
+        f"backends:\n  a: {{openai: {{model: m, base_url: '{url}'}}}}\ndefault: a\nhttp: {{listen: 'localhost:8765'}}"
+    )
     with pytest.raises(ConfigFailedError) as failed:
         load(text, "routes.yaml")
 

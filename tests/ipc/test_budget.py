@@ -10,6 +10,7 @@ from pathlib import Path
 import anyio
 import pytest
 
+from routerd.logs import logging_to
 from routerd.selftest.fake_api import FakeApi, fake_api, refused_url
 from routerd.selftest.fake_formats import Knobs
 from routerd_client import AsyncClient, Done, InterruptedAnswerError, RequestFailedError
@@ -300,6 +301,32 @@ async def test_an_answer_that_somebody_breaks_off_costs_all_that_was_reserved(tm
         assert await spent(daemon) > ANSWER * 100
 
 
+async def test_the_log_tells_what_was_paid_for_answers_that_came_to_nothing(tmp_path: Path) -> None:
+    log = tmp_path / "routerd.log"
+    async with (
+        fake_api(Knobs(stall_after=2)) as slow,
+        spending(tmp_path, slow, "{daily_usd: 5}", health={"allowed_fails": 9}) as daemon,
+        daemon.client() as client,
+    ):
+        with logging_to(log, terminal=False):
+            with pytest.raises((InterruptedAnswerError, RequestFailedError)):
+                async for _ in client.stream("hello", max_tokens=ANSWER):
+                    pass
+            with anyio.CancelScope() as leaving:
+                async for event in client.stream("hello", max_tokens=ANSWER):
+                    if event.text:
+                        leaving.cancel()
+            await until(lambda: daemon.status().requests["cancelled"], "it has ended")
+        total = await spent(daemon)
+        asked = {chat.request_id for chat in await client.decisions()}
+    told = [json.loads(line) for line in log.read_text().splitlines()]
+    ends = [line for line in told if line.get("request") in asked and line["event"].startswith("chat.")]
+    costs = {line["event"]: line["cost_microusd"] for line in ends}
+    assert set(costs) == {"chat.failed", "chat.cancelled"}
+    assert min(costs.values()) > ANSWER * 100
+    assert sum(costs.values()) == total
+
+
 async def test_a_streamed_answer_that_is_cut_is_billed(tmp_path: Path) -> None:
     async with (
         fake_api(Knobs(cut_after=3)) as api,
@@ -356,13 +383,20 @@ async def test_without_a_readable_ledger_nothing_is_spent_until_somebody_says_wh
         daemon.client() as client,
     ):
         assert (await ask(client)).backend == "small"
-        with pytest.raises(RequestFailedError, match="budget_locked") as failed:
+        why = (await client.budget()).reason
+        assert why == (
+            "budget_locked: nobody knows what was spent before: the ledger cannot be read: file is not a database; "
+            "say what was spent: routerctl budget set-spent"
+        )
+        assert (await client.status()).locked == why
+        with pytest.raises(RequestFailedError, match=why) as failed:
             await ask(client, model="cloud")
         assert failed.value.code is ErrorCode.BUDGET
 
         found = await client.set_spent(1_500_000, 20_000_000)
 
         assert found.allowed
+        assert (await client.status()).locked == ""
         assert line(found).spent_microusd == 1_500_000
         assert line(found, month=True).spent_microusd == 20_000_000
         assert line(found, "backend:cloud").left_microusd == 500_000  # perhaps it was all spent there
@@ -408,13 +442,17 @@ async def test_what_was_spent_elsewhere_is_booked(tmp_path: Path) -> None:
     ):
         await client.record_spend("anthropic", "claude-haiku-4-5", 1000, 100)
         await client.record_spend("cloud", "m", 10, 1)
-        found = await client.record_spend("somebody", "new-model", cost_microusd=7)
+        found = await client.record_spend("openai", "new-model", cost_microusd=7)
 
         assert line(found).spent_microusd == 1500 + 200 + 7
         assert line(found, "backend:anthropic").spent_microusd == 1500
         with pytest.raises(RequestFailedError, match="is not known") as failed:
-            await client.record_spend("somebody", "new-model", 1, 1)
+            await client.record_spend("openai", "new-model", 1, 1)
         assert failed.value.code is ErrorCode.NOT_FOUND
+        with pytest.raises(RequestFailedError, match=r"'anthropci' is neither .*are cloud, .*anthropic") as failed:
+            await client.record_spend("anthropci", "claude-haiku-4-5", cost_microusd=7)
+        assert failed.value.code is ErrorCode.NOT_FOUND
+        assert "backend:anthropci" not in {line.scope for line in (await client.budget()).lines}
 
 
 async def test_a_prepaid_quota_is_used_up_and_no_further(tmp_path: Path) -> None:

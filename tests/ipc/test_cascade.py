@@ -5,22 +5,19 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import partial
 from pathlib import Path
 from typing import Literal
 
 import anyio
-import msgspec
 import pytest
-from anyio import to_thread
 
 from routerd.selftest.fake_api import FakeApi, fake_api
 from routerd.selftest.fake_formats import Knobs
 from routerd_client import AsyncClient, Delta, Done, RequestFailedError, Retracted
 from routerd_client.protocol import ErrorCode
 from routerd_client.records import FailureKind, Outcome
-from tests.support.daemon import ctl, fake, running_daemon
-from tests.support.outcomes import outcomes
+from tests.support.daemon import fake, running_daemon
+from tests.support.outcomes import calibrate
 from tests.support.wait import until
 
 each_way = pytest.mark.parametrize("way", ["whole", "streamed"])
@@ -57,16 +54,6 @@ async def heard(client: AsyncClient, way: Way, prompt: str = ASK) -> tuple[str, 
     deltas = [event for event in events if isinstance(event, Delta)]
     assert {delta.attempt for delta in deltas} == {last.attempt}
     return "".join(delta.text for delta in deltas), last
-
-
-async def calibrate(folder: Path) -> None:
-    """Have ``routerctl`` make the judge of the daemon in ``folder``, from what a weak model is known to get wrong."""
-    rows = folder / "outcomes.jsonl"
-    rows.write_bytes(b"".join(msgspec.json.encode(row) + b"\n" for row in outcomes()))
-    state = {"ROUTERD_STATE_DIR": str(folder / "state")}
-    done = await to_thread.run_sync(partial(ctl, "calibrate", str(rows), "--by", "judge", env=state))
-    assert (done.returncode, done.stderr) == (0, "")
-    assert (folder / "state" / "judge.msgpack").is_file()
 
 
 @asynccontextmanager

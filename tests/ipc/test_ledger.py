@@ -95,6 +95,26 @@ async def test_every_chat_is_told_with_its_whole_story(tmp_path):
             await client.show("nonsense")
 
 
+async def test_the_way_that_is_shown_can_be_asked_for_and_an_unknown_name_is_told(tmp_path):
+    async with running_daemon(tmp_path, TWO) as running, running.client() as client:
+        named = await client.chat("Hello", model="shaky")
+        default = await client.chat("Hello")
+        for way, done in (("(request)", named), ("(default)", default)):
+            found = await client.decisions(route=way)
+            assert [(chat.request_id, row(chat)["route"]) for chat in found] == [(done.request_id, way)]
+        assert await client.decisions(route="(session)") == await client.decisions(route="homework") == []
+
+        for what, known in (("backend", "shaky, sound"), ("route", r"homework, \(default\)")):
+            with pytest.raises(RequestFailedError, match=f"there is no {what} 'nosuch'.*{known}") as failed:
+                await client.decisions(**{what: "nosuch"})
+            assert failed.value.code is ErrorCode.NOT_FOUND
+
+        running.write(routes(sound=fake()))
+        await client.reload()
+        assert [chat.request_id for chat in await client.decisions(backend="shaky", since_s=0)] == []
+        assert len(await client.decisions(backend="shaky")) == 2
+
+
 async def _cancelled(client) -> None:
     with anyio.CancelScope() as scope:
         async for event in client.stream("t " * 1000, model="shaky"):
@@ -120,6 +140,8 @@ async def test_figures_by_backend_route_and_task_and_a_reset(tmp_path):
         assert (shaky.requests, shaky.ok, shaky.failed, shaky.refusals, shaky.escalations) == (3, 2, 1, 2, 1)
         assert (sound.requests, sound.success, sound.refusals) == (2, 1.0, 0)
         assert shaky.success == pytest.approx(2 / 3)
+        assert running.backend("shaky").refusal_rate == pytest.approx(2 / 3)
+        assert running.backend("sound").refusal_rate == 0
         assert (shaky.feedback, sound.feedback) == (0.75, None)
         assert 0 < shaky.ttft_p50_s <= shaky.ttft_p95_s
         assert shaky.total_p50_s >= shaky.ttft_p50_s

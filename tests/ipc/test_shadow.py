@@ -7,6 +7,7 @@ from pathlib import Path
 from routerd_client import AsyncClient
 from routerd_client.records import ChatRecord
 from tests.support.daemon import fake, running_daemon
+from tests.support.outcomes import calibrate
 from tests.support.wait import until
 
 
@@ -45,16 +46,38 @@ async def test_a_sample_is_asked_of_another_backend_and_compared(tmp_path: Path)
         (everything, below_one) = (await client.stats()).shadows
         assert (everything.requests, everything.below, below_one.below) == (1, None, 1)
         assert everything.agreement == 1.0  # padding is no word
-        assert (everything.quality, everything.other_quality) == (1.0, 1.0)
+        assert (everything.quality, everything.other_quality) == (None, None)  # there is no judge
         (shadow,) = await shadows(client)
         assert (shadow.backend, shadow.asked, shadow.priority, shadow.tier) == ("large", "large", "background", "")
         assert shadow.context == {"platform": "cli"}
+        pair = [(await client.show(name)).compared for name in (done.request_id, shadow.request_id)]
+        assert [(other.request_id, other.shadow, other.agreement) for other in pair if other] == [
+            (shadow.request_id, True, 1.0),
+            (done.request_id, False, 1.0),
+        ]
         assert (await client.stats()).tiers.total_requests == 1
 
         complex_ = "Design a distributed architecture, analyse the trade-offs step by step, and prove it is correct."
         assert (await client.chat(complex_)).backend == "large"
         assert (await client.chat("Hello", model="small")).backend == "small"
         assert len(await shadows(client)) == 1  # neither a complex one nor one that named a backend
+
+
+async def test_both_answers_are_judged_where_there_is_a_judge(tmp_path: Path) -> None:
+    await calibrate(tmp_path)
+    async with running_daemon(tmp_path, config()) as running, running.client() as client:
+        done = await client.chat("Hello")
+
+        async def compared() -> bool:
+            return bool((await client.stats()).shadows)
+
+        await until(compared, "the other backend is asked too")
+        (everything, *_) = (await client.stats()).shadows
+        assert everything.quality is not None
+        assert 0 <= everything.quality <= 1
+        other = (await client.show(done.request_id)).compared
+        assert other
+        assert (other.quality, other.other_quality) == (everything.quality, everything.other_quality)
 
 
 async def test_nothing_leaves_the_machine_for_a_shadow_that_must_not(tmp_path: Path) -> None:

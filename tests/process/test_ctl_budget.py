@@ -32,12 +32,16 @@ def test_what_was_spent_is_shown_booked_and_corrected(tmp_path: Path) -> None:
         lines = json.loads(booked.stdout)["lines"]
         assert next(line for line in lines if line["scope"] == "backend:claude")["left_microusd"] == 300_000
 
-        unknown = daemon.ctl("budget", "record", "somebody", "something", "1", "1")
+        unknown = daemon.ctl("budget", "record", "anthropic", "something", "1", "1")
         assert unknown.returncode == 1
         assert "--usd" in unknown.stderr
+        nobody = daemon.ctl("budget", "record", "anthropci", "claude-haiku-4-5", "1", "1", "--usd", "1")
+        assert nobody.returncode == 1
+        assert "known are claude, plan, " in nobody.stderr
 
         daemon.ctl("budget", "set-spent", "--today", "1", "--month", "30")
         spent = json.loads(daemon.ctl("budget", "--json").stdout)
+        assert "id" not in spent
         assert not spent["allowed"]
         assert spent["reason"].startswith("budget_daily: $1.00 of $1.00 spent today")
 
@@ -49,3 +53,21 @@ def test_what_was_spent_is_shown_booked_and_corrected(tmp_path: Path) -> None:
         daemon.wait()
         daemon.restart()
         assert json.loads(daemon.ctl("budget", "--json").stdout)["lines"] == spent["lines"]
+
+
+def test_wherever_locked_books_are_told_of_it_is_said_what_opens_them(tmp_path: Path) -> None:
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "ledger.db").write_bytes(b"this is no database" * 1000)
+    with standalone_daemon(tmp_path, CONFIG) as daemon:
+        asked = daemon.ctl("ask", "Hello")
+        assert asked.returncode == 1
+        (request,) = json.loads(daemon.ctl("decisions", "--json").stdout)["chats"]
+        told = [daemon.ctl(*words) for words in (["budget"], ["status"], ["explain", "Hello"])]
+        told.append(daemon.ctl("show", request["request_id"]))
+        for text in (asked.stderr, *(done.stdout for done in told)):
+            assert "file is not a database; say what was spent: routerctl budget set-spent" in text
+            assert "cannot be read: file is not a database" in text
+            assert "file is not a database; what" not in text
+
+        daemon.ctl("budget", "set-spent", "--today", "0", "--month", "0")
+        assert "set-spent" not in daemon.ctl("status").stdout

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 from functools import partial
 from pathlib import Path
@@ -74,21 +75,32 @@ async def test_what_it_prints_of_the_ledger(tmp_path: Path) -> None:
                 running, "feedback", hello.request_id, *said, exits=WRONG
             )
         assert "no request 'nobody'" in await typed(running, "feedback", "nobody", "--ok", exits=FAILED)
+        said = json.loads(await typed(running, "feedback", plan.request_id, "--score", "0.5", "--json"))
+        assert said == {"request_id": plan.request_id, "score": 0.5, "note": ""}
+        for option in ("--backend", "--route"):
+            for command in (("decisions",), ("decisions", "-f")):
+                assert "'nosuch'" in await typed(running, *command, option, "nosuch", exits=FAILED)
+        assert hello.request_id in await typed(running, "decisions", "--route", "(default)")
 
         story = await typed(running, "show", hello.request_id)
         for told in ("ok at", "client test", "9 characters", "tiers: the default; complexity", "candidate  small: "):
             assert told in story
         for told in (
             "attempt 1  small, ok",
+            f", {hello.usage.prompt_tokens} + {hello.usage.completion_tokens} tokens\nanswer",
             "answer     small (fake:--echo)",
             "0.25, too short",
             "prompt     Hello you",
         ):
             assert told in story
         assert json.loads(await typed(running, "show", hello.request_id, "--json"))["chat"]["answer"] == "Hello you"
+        assert await typed(running, "show", hello.request_id[:-1]) == story
+        assert "several requests begin with ''" in await typed(running, "show", "", exits=FAILED)
         assert "no request 'nobody'" in await typed(running, "show", "nobody", exits=FAILED)
 
         figures = json.loads(await typed(running, "stats", "--json"))
+        assert "id" not in figures
+        assert "id" not in json.loads(await typed(running, "status", "--json"))
         assert {row["name"]: row["requests"] for row in figures["rows"]} == {"small": 1, "large": 1}
         assert set(figures["tiers"]) == {
             "simple_tier_requests",
@@ -133,6 +145,62 @@ async def test_following_prints_what_ends_from_now_on(tmp_path: Path) -> None:
         finally:
             process.kill()
             await process.wait()
+
+
+async def test_following_loses_nothing_however_much_comes_at_once(tmp_path: Path) -> None:
+    async with running_daemon(tmp_path, CONFIG) as running, running.client() as client:
+        command = [sys.executable, "-c", "from routerd.ctl import main; main()", "--socket", str(running.socket)]
+        out = tmp_path / "out.txt"
+        with out.open("wb") as stdout:
+            process = await anyio.open_process([*command, "decisions", "-f"], stdout=stdout)
+        try:
+            asked: list[str] = []
+
+            def told() -> list[str]:
+                return [line.split()[2] for line in out.read_text().splitlines()[1:]]
+
+            async def another() -> bool:
+                asked.append((await client.chat("Hello")).request_id)
+                await anyio.sleep(0.05)
+                return len(told()) > 1
+
+            await until(another, "it follows", deadline=30)
+            process.send_signal(signal.SIGSTOP)
+            asked += [(await client.chat("Hello")).request_id for _ in range(250)]
+            process.send_signal(signal.SIGCONT)
+            await until(lambda: told()[-1:] == asked[-1:], "the last one is told", deadline=30)
+            assert told() == asked
+
+            heading, *lines = out.read_text().splitlines()
+            assert heading.split()[:2] == ["TIME", "REQUEST"]
+            at = heading.index("OUTCOME")
+            assert {line[at - 1 : at + 3] for line in lines} == {" ok "}
+        finally:
+            process.kill()
+            await process.wait()
+
+
+async def test_what_is_told_of_a_shadow_and_of_how_a_request_was_asked(tmp_path: Path) -> None:
+    bands = "[{below: 2, use: small}, {use: large}]"
+    shadowed = f"{{by_complexity: {bands}, shadow: {{to: large, share: 1}}, ab: {{below: [2, 3], share: 1}}}}"
+    config = CONFIG.replace(f"{{by_complexity: {bands}}}", shadowed)
+    assert config != CONFIG
+    async with running_daemon(tmp_path, config) as running, running.client() as client:
+        done = await client.chat("Hello", priority="background")
+
+        async def compared() -> bool:
+            return bool((await client.stats()).shadows)
+
+        await until(compared, "the other backend is asked too")
+        story = await typed(running, "show", done.request_id)
+        assert ", variant b\n" in story
+        assert "client test, priority background\n" in story
+        (shadow,) = [chat.request_id for chat in await client.decisions() if chat.client == "shadow"]
+        judged = "quality not judged, the other's not judged"
+        assert f"compared   with its shadow {shadow}: agreement " in story
+        assert judged in story
+        assert f"compared   as the shadow of {done.request_id}: " in await typed(running, "show", shadow)
+        assert (await typed(running, "stats", "--shadow")).count("not judged") >= 2
 
 
 async def test_yesterdays_requests_are_decided_again_and_learned_from(tmp_path: Path) -> None:

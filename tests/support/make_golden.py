@@ -52,6 +52,7 @@ CHAT = chat.ChatRequest(
     ),
     stop=["\n\n"],
     max_tokens=64,
+    hops=1,
     logprobs=True,
     top_logprobs=2,
     reasoning_effort="low",
@@ -104,6 +105,8 @@ BACKEND = records.BackendStatus(
     ttft_p50_s=0.25,
     ttft_p95_s=0.75,
     in_flight=1,
+    window_s=300.0,
+    refusal_rate=0.25,
 )
 WRONG = records.ConfigError("routes.yaml", 3, 5, "unknown key 'modle'", "did you mean 'model'?")
 PLAN = records.Plan("1 route changed", ["route 'night' changed"], ["small"], ["old"], ["large"])
@@ -142,6 +145,10 @@ RECORD = records.ChatRecord(
     total_s=1.5,
     hops=2,
     attempts=[ATTEMPT],
+    tried="small",
+    compared=records.Compared(
+        request_id="other", shadow=True, agreement=0.5, quality=0.75, other_quality=1.0
+    ),
     feedback=[records.FeedbackRecord(time=2.5, score=0.5, note="so so")],
     prompt="Hi",
     answer="Hello",
@@ -199,6 +206,7 @@ EVENTS: list[Event] = [
         route="strangers",
         usage=USAGE,
         message=chat.Message("assistant", "Hi", tool_calls=[CALL]),
+        refusal="No.",
         logprobs=[LOGPROB],
         cost_microusd=12,
         ttft_s=0.5,
@@ -216,6 +224,8 @@ EVENTS: list[Event] = [
         retry_after=2.5,
         request_id="00ff",
         attempts=[ATTEMPT],
+        failure=records.FailureKind.RATE_LIMITED,
+        route="strangers",
     ),
     protocol.RouteResult(id=3, decision=DECISION),
     protocol.StatusResult(
@@ -229,6 +239,7 @@ EVENTS: list[Event] = [
         socket="/s/routerd.sock",
         state_dir="/s",
         log_file="/l/routerd.log",
+        locked="budget_locked: nobody knows",
         default="primary",
         backends=[BACKEND],
         models=[MODEL],
@@ -242,7 +253,7 @@ EVENTS: list[Event] = [
         crashes=[1.5],
         http="http://127.0.0.1:8765",
         http_error="taken",
-        ledger=records.LedgerStatus(file="/s/ledger.db", mode="memory", reason="full", dropped=1),
+        ledger=records.LedgerStatus(file="/s/ledger.db", mode="memory", reason="full", dropped=1, set_aside="/s/ledger.db.corrupt-1"),
         tiers=TIERS,
     ),
     protocol.ReloadResult(id=6, generation=4, changed=True, plan=PLAN, errors=[WRONG]),

@@ -143,6 +143,12 @@ def test_records_that_are_kept_in_memory_alone_are_told(scene: Scene) -> None:
     assert found == [("warn", "records are kept in memory alone: disk full")]
 
 
+def test_a_damaged_ledger_that_was_set_aside_is_told(scene: Scene) -> None:
+    ledger = LedgerStatus(file="l", mode="file", set_aside="/s/l.corrupt-1")
+    found = said(listening.daemon(replace(scene, status=replace(STATUS, ledger=ledger))))
+    assert found == [("warn", "the ledger was damaged, and begun anew: what was in it is in /s/l.corrupt-1")]
+
+
 def test_mistakes_of_the_file_are_told_once(scene: Scene) -> None:
     wrong = ConfigError("routes.yaml", 1, 1, "unknown key 'x'")
     refused = replace(scene, status=replace(STATUS, config_errors=[wrong]))

@@ -278,6 +278,7 @@ def test_locked_books_allow_nothing() -> None:
     denied = accounts.reserve("a", (TOTAL,), 1, 0.0)
     assert isinstance(denied, Denied)
     assert denied.word == "budget_locked"
+    assert str(denied).endswith("the ledger cannot be read; say what was spent: routerctl budget set-spent")
 
 
 def test_the_files_budgets_are_read() -> None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -277,6 +281,39 @@ class Provider:
 
 def converted(*models: Model) -> Prices:
     return convert([Provider("openai", r"https://api\.openai\.com", list(models))], datetime(2026, 11, 21, tzinfo=UTC))
+
+
+NEWER = [int(part) for part in shipped().version.split(".")]
+
+
+@pytest.mark.parametrize(
+    ("version", "used"),
+    [
+        ("0.0.9", False),
+        (shipped().version, True),
+        (f"{NEWER[0]}.{NEWER[1]}.{NEWER[2] + 10}", True),
+        (f"{NEWER[0]}.{NEWER[1] + 10}", True),
+    ],
+)
+def test_the_installed_package_is_used_unless_it_is_older_than_the_shipped_table(
+    version: str, used: bool, tmp_path: Path
+) -> None:
+    """A package of that version, which an interpreter of its own finds; it has no date, as the real one has none."""
+    (tmp_path / "genai_prices").mkdir()
+    (tmp_path / "genai_prices/__init__.py").touch()
+    (tmp_path / "genai_prices/data.py").write_text("providers = []")
+    about = tmp_path / f"genai_prices-{version}.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: genai-prices\nVersion: {version}\n")
+    code = (
+        "import datetime; from routerd.spend.fresh import newest; "
+        "table = newest(datetime.datetime.now(datetime.UTC)); print(table.date, len(table.sellers), sep='|')"
+    )
+    environ = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *filter(None, sys.path)])}
+    told = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=True).stdout
+
+    table = shipped()
+    assert told.strip() == (f"genai-prices {version}|0" if used else f"{table.date}|{len(table.sellers)}")
 
 
 def mtok(**prices: object) -> Any:

@@ -197,6 +197,11 @@ async def test_a_corrupt_file_is_set_aside_and_a_new_one_begun(tmp_path, damage)
     (aside,) = [f for f in tmp_path.iterdir() if ".corrupt-" in f.name]
     assert aside.read_bytes() == damage
     assert on_disk(path) == {"new", HISTORY_LOST}
+    async with Store(path) as store:
+        assert store.set_aside == str(aside)
+        aside.unlink()
+        await store.commit(put("later"))
+        assert store.set_aside == ""
 
 
 async def test_a_file_that_becomes_corrupt_keeps_what_can_still_be_read(tmp_path):

@@ -1,4 +1,4 @@
-"""The ledger on a real small disk that fills up or becomes read-only."""
+"""The ledger, and the locks, on a real small disk that fills up or becomes read-only."""
 
 from __future__ import annotations
 
@@ -20,3 +20,16 @@ def test_a_disk_that_is_read_only_at_the_start_is_read_all_the_same(tmp_path):
     assert "read" in seen["reason"].lower()
     assert seen["reserved"] == 1  # limits count what was spent before
     assert (seen["after"], seen["keys"]) == (2, [])
+
+
+def test_what_a_read_only_file_has_of_backends_is_learned(tmp_path):
+    assert on_small_disk("older", tmp_path) == {"mode": "memory", "past": ["b"]}
+
+
+def test_a_lock_needs_no_writing_and_is_written_as_soon_as_it_can_be(tmp_path):
+    seen = on_small_disk("locks", tmp_path)
+    assert (seen["second"], seen["third"]) == (True, True)
+    assert seen["renewed"] == [False, True, False]
+    assert seen["named"]
+    assert seen["stands"]
+    assert "is on a read-only disk; choose another with --socket" in seen["socket"]

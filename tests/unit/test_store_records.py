@@ -6,11 +6,14 @@ import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
+import anyio
 import pytest
+from msgspec.structs import replace
 
 from routerd.config.schema import LedgerSpec, MlxSpec
 from routerd.routing.features import Moment
 from routerd.store import learn, records, retention, stats
+from routerd.store.ledger import Ledger
 from routerd.store.measured import MOST, Measurements
 from routerd.store.records import Entry
 from routerd.store.schema import migrate
@@ -86,6 +89,17 @@ def test_percentiles_are_of_those_that_began(ledger: sqlite3.Connection) -> None
     assert row.total_p50_s == 1.0
 
 
+def test_a_backend_is_not_blamed_for_what_says_nothing_of_it(ledger: sqlite3.Connection) -> None:
+    records.insert(ledger, entry("good"))
+    records.insert(ledger, entry("bad", failure=FailureKind.SERVER_ERROR))
+    for kind in (FailureKind.BUDGET_DENIED, FailureKind.BAD_REQUEST):
+        records.insert(ledger, replace(entry(kind.value, failure=kind), standings=[""]))
+    (row,) = stats.rows(ledger, "backend", 0.0)
+    assert (row.requests, row.ok, row.failed, row.success) == (4, 1, 3, 0.5)
+    (row,) = stats.rows(ledger, "route", 0.0)
+    assert row.success == 0.25  # whoever is to blame, so many were answered
+
+
 def test_one_request_is_every_percentile_and_none_is_none(ledger: sqlite3.Connection) -> None:
     assert stats.rows(ledger, "route", 0.0) == []
     assert stats.tiers(ledger, 0.0).simple_tier_percentage == 0.0
@@ -109,6 +123,27 @@ def test_a_record_keeps_all_that_is_wanted_of_it_later(ledger: sqlite3.Connectio
     assert (story.measures.minute, story.measures.weekday, story.measures.chars) == (61, 2, 5)
     assert story.candidates == [Candidate("small", ["first choice"])]
     assert records.story(ledger, "nobody") is None
+
+
+def test_a_record_is_found_by_the_beginning_of_its_id_where_no_other_begins_so(ledger: sqlite3.Connection) -> None:
+    for name in ("ab1", "ab12", "b%1"):
+        records.insert(ledger, entry(name))
+
+    def found(beginning: str) -> str | None:
+        story = records.story(ledger, beginning)
+        return story.request_id if story else None
+
+    assert [found(name) for name in ("ab1", "ab12", "b", "b%", "b_", "c", "ab12x")] == [
+        "ab1",
+        "ab12",
+        "b%1",
+        "b%1",
+        None,
+        None,
+        None,
+    ]
+    with pytest.raises(LookupError, match="ab1, ab12"):
+        records.story(ledger, "ab")
 
 
 def test_pages_follow_each_other_also_at_the_same_moment(ledger: sqlite3.Connection) -> None:
@@ -149,6 +184,19 @@ def test_each_kind_of_record_has_its_own_age(ledger: sqlite3.Connection) -> None
     assert left("decisions") == left("attempts") == [1, 10]
     assert left("texts") == [1]
     assert left("spend") == [1, 10, 50]
+
+
+async def test_what_is_too_old_goes_at_once_however_much_it_is(tmp_path: Path) -> None:
+    async with Store(tmp_path / "ledger.db") as store, anyio.create_task_group() as tasks:
+        rows = [(f"r{n}",) for n in range(3 * retention.AT_ONCE + 1)]
+        await store.commit(lambda c: c.executemany("INSERT INTO texts VALUES (?, 0, 'p', 'a')", rows) and None)
+        tasks.start_soon(Ledger(store).expire, LedgerSpec)
+
+        async def gone() -> bool:
+            return await store.read(lambda c: c.execute("SELECT count(*) FROM texts").fetchone()) == (0,)
+
+        await until(gone, "all of it is removed")
+        tasks.cancel_scope.cancel()
 
 
 async def test_what_was_measured_moves_from_its_file_into_the_ledger_and_stays(tmp_path: Path) -> None:

@@ -153,6 +153,16 @@ def test_figures_cover_the_window_alone() -> None:
     assert figures.last_failure is FailureKind.STALLED
 
 
+def test_refusals_are_counted_whether_they_stood_or_not() -> None:
+    health = Health(SPEC)
+    assert health.figures(0.0).refusal_rate is None
+    health.succeeded(1.0, health.take(1.0) or 0, 0.1)
+    health.succeeded(1.0, health.take(1.0) or 0, 0.1, FailureKind.EMPTY)
+    health.succeeded(1.0, health.take(1.0) or 0, 0.1, FailureKind.REFUSAL)
+    failed(health, 1.0, FailureKind.REFUSAL, "it declines")
+    assert health.figures(1.0).refusal_rate == 0.5
+
+
 @pytest.mark.parametrize(
     ("values", "q", "expected"),
     [([], 0.5, None), ([1.0], 0.95, 1.0), ([1.0, 2.0], 0.5, 1.0), ([1.0, 2.0, 3.0], 0.5, 2.0)],

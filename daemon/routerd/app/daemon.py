@@ -157,6 +157,7 @@ class Daemon:
             memory=self.supervisor.memory(),
             ledger=self.ledger.status(),
             crashes=list(self._crashes),
+            locked=str(self.purse.accounts.closed() or "") if generation.tariffs.metered else "",
         )
 
     def routes(self) -> RoutesResult:
@@ -193,6 +194,7 @@ class Daemon:
             requests=figures.requests,
             failures=figures.failures,
             success_rate=figures.success_rate,
+            refusal_rate=figures.refusal_rate,
             ttft_p50_s=figures.ttft_p50_s,
             ttft_p95_s=figures.ttft_p95_s,
             in_flight=model.in_flight if model else 0,

@@ -150,6 +150,8 @@ def _facts(call: Call, run: Run | None, terminal: Done | Error | None) -> dict[s
             facts |= {"code": terminal.code.value, "error": terminal.message}
         case None if run and run.attempts:
             facts["backend"] = run.attempts[-1].backend
+    if run and not isinstance(terminal, Done):
+        facts["cost_microusd"] = sum(attempt.cost_microusd for attempt in run.attempts)
     return facts
 
 

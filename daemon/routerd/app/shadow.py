@@ -101,12 +101,12 @@ class Shadows:
             other_quality=self._quality(run, other, other.text),
         )
 
-    def _quality(self, run: Run, done: Done, text: str) -> float:
-        """By the learned judge; without one, whether anything was found wrong."""
+    def _quality(self, run: Run, done: Done, text: str) -> float | None:
+        """By the learned judge; nothing where something was found wrong."""
         judge = self._source.generation.table.judge
-        if done.flaw:
-            return 0.0
-        return 1 - judge(Features(run.decided.chat).ask.text, text).value / 10 if judge else 1.0
+        if judge is None:
+            return None
+        return 0.0 if done.flaw else 1 - judge(Features(run.decided.chat).ask.text, text).value / 10
 
 
 async def _nobody(_event: Event) -> None:

@@ -35,8 +35,8 @@ def command(context: click.Context, as_json: bool) -> None:
 def record(provider: str, model: str, tokens_in: int, tokens_out: int, usd: float | None, as_json: bool) -> None:
     """Book what was spent without the daemon, today.
 
-    PROVIDER is a backend's name, or a maker's such as anthropic. A model whose price nobody knows is refused:
-    say what it cost with --usd.
+    PROVIDER is a backend's name, or that of a maker or reseller such as anthropic. A model whose price nobody knows is
+    refused: say what it cost with --usd.
 
     \b
     Examples:
@@ -55,8 +55,9 @@ def record(provider: str, model: str, tokens_in: int, tokens_out: int, usd: floa
 def set_spent(today: float, month: float, as_json: bool) -> None:
     """Say what today and this month have cost so far.
 
-    Needed where the ledger could not be read, so that nobody knows: metered backends are not used until then. It
-    also takes the machine's clock for right again, after it was wrong.
+    Needed where the ledger could not be read, so that nobody knows: metered backends are not used until then. Nor
+    does anybody know by whom it was spent: where a backend, a route or a client has a limit of its own, the sum then
+    counts there too, in full. It also takes the machine's clock for right again, after it was wrong.
 
     \b
     Examples:

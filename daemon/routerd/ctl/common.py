@@ -12,7 +12,7 @@ import msgspec
 
 from routerd_client import Client
 from routerd_client.errors import DaemonUnavailableError, RequestFailedError, RouterdError
-from routerd_client.protocol import StatusResult
+from routerd_client.protocol import Event, StatusResult
 
 from ..config.units import parse_duration
 
@@ -64,8 +64,14 @@ def fail(error: RouterdError, *, as_json: bool = False) -> None:
 
 
 def print_json(value: Any) -> None:
-    """One JSON object on stdout, its fields as the protocol names them, those with default values too."""
-    click.echo(msgspec.json.format(msgspec.json.encode(plain(value)), indent=2))
+    """One JSON object on stdout, its fields as the protocol names them, those with default values too.
+
+    An event's own ``id`` says nothing to a script: it is left out.
+    """
+    told = plain(value)
+    if isinstance(value, Event):
+        del told["id"]
+    click.echo(msgspec.json.format(msgspec.json.encode(told), indent=2))
 
 
 def plain(value: Any) -> Any:
@@ -124,9 +130,17 @@ def table(rows: Sequence[Mapping[str, str]]) -> str:
     """Rows under their column names, columns aligned; a column that is empty throughout is left out."""
     columns = [name for name in rows[0] if any(row[name] for row in rows)] if rows else []
     widths = {name: max(len(name), *(len(row[name]) for row in rows)) for name in columns}
-    lines = ["  ".join(name.upper().ljust(widths[name]) for name in columns)]
-    lines += ["  ".join(row[name].ljust(widths[name]) for name in columns) for row in rows]
-    return "\n".join(line.rstrip() for line in lines)
+    return "\n".join([heading(widths), *(line(row, widths) for row in rows)])
+
+
+def heading(widths: Mapping[str, int]) -> str:
+    """The names of columns that are so wide."""
+    return line({name: name.upper() for name in widths}, widths)
+
+
+def line(row: Mapping[str, str], widths: Mapping[str, int]) -> str:
+    """One row of a table whose columns are so wide, without what is in no column."""
+    return "  ".join(row[name].ljust(width) for name, width in widths.items()).rstrip()
 
 
 def seconds(value: float | None) -> str:

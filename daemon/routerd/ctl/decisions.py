@@ -10,16 +10,31 @@ import msgspec
 from routerd_client import Client
 from routerd_client.records import ChatRecord
 
-from .common import daemon, json_option, plain, print_json, table
+from .common import daemon, heading, json_option, line, plain, print_json, table
 from .ledger import row, since_option
 
 PAGE = 100
+WIDTHS = {
+    "time": 19,
+    "request": 12,
+    "route": 12,
+    "endpoint": 16,
+    "backend": 12,
+    "model": 20,
+    "outcome": 12,
+    "hops": 4,
+    "first": 6,
+    "total": 6,
+    "tokens": 11,
+    "cost": 9,
+}
+"""Columns of what is told as it comes: nobody knows then how wide they will be."""
 
 
 @click.command()
 @click.option("-f", "--follow", is_flag=True, help="Go on with new ones as they end.")
 @click.option("--backend", metavar="NAME", help="Only those that this backend was asked.")
-@click.option("--route", metavar="NAME", help="Only those that this route took.")
+@click.option("--route", metavar="NAME", help="Only those that this route took, or '(default)' and the like.")
 @click.option("--failed", is_flag=True, help="Only those that nobody answered.")
 @since_option
 @click.option("-n", "--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="So many at most.")
@@ -39,27 +54,41 @@ def command(
     """
     wanted: dict[str, Any] = {"backend": backend, "route": route, "failed": failed, "since_s": since}
     with daemon(as_json=as_json) as client:
-        if follow:
-            for chat in _following(client, wanted, limit):
-                line = msgspec.json.encode(plain(chat)).decode() if as_json else _line(chat)
-                click.echo(line)
-        else:
-            _print(client.decisions(**wanted, limit=limit), as_json=as_json)
+        newest = client.decisions(**wanted, limit=limit)
+        if not follow:
+            _print(newest, as_json=as_json)
+            return
+        if not as_json:
+            click.echo(heading(WIDTHS))
+        for chat in _following(client, wanted, newest):
+            click.echo(msgspec.json.encode(plain(chat)) if as_json else line(row(chat), WIDTHS))
 
 
-def _following(client: Client, wanted: dict[str, Any], limit: int) -> Iterator[ChatRecord]:
-    """The newest chats, oldest first, and then each that ends."""
-    newest = client.decisions(**wanted, limit=limit)
+def _following(client: Client, wanted: dict[str, Any], newest: Sequence[ChatRecord]) -> Iterator[ChatRecord]:
+    """The ``newest`` chats, oldest first, and then each that ends."""
     yield from reversed(newest)
-    known = {chat.request_id for chat in newest}
+    last = _place(newest[0]) if newest else (0.0, "")
     for _ in client.watch("decision"):
-        newest = client.decisions(**wanted, limit=PAGE)
-        yield from reversed(_before(newest, known))
-        known = {chat.request_id for chat in newest}
+        if new := _after(last, _chats(client, wanted)):
+            last = _place(new[0])
+            yield from reversed(new)
 
 
-def _before(chats: Sequence[ChatRecord], known: set[str]) -> list[ChatRecord]:
-    return list(takewhile(lambda chat: chat.request_id not in known, chats))
+def _after(last: tuple[float, str], newest: Iterator[ChatRecord]) -> list[ChatRecord]:
+    return list(takewhile(lambda chat: _place(chat) > last, newest))
+
+
+def _chats(client: Client, wanted: dict[str, Any]) -> Iterator[ChatRecord]:
+    """All of them, newest first, a page at a time."""
+    before = ""
+    while page := client.decisions(**wanted, before=before, limit=PAGE):
+        yield from page
+        before = page[-1].request_id
+
+
+def _place(chat: ChatRecord) -> tuple[float, str]:
+    """Where it stands in the ledger's order."""
+    return chat.time, chat.request_id
 
 
 def _print(chats: Sequence[ChatRecord], *, as_json: bool) -> None:
@@ -69,7 +98,3 @@ def _print(chats: Sequence[ChatRecord], *, as_json: bool) -> None:
         click.echo(table([row(chat) for chat in chats]))
     else:
         click.echo("no such requests in the ledger")
-
-
-def _line(chat: ChatRecord) -> str:
-    return "  ".join(value for value in row(chat).values() if value)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import click
 
-from .common import daemon
+from .common import daemon, json_option, print_json
 
 
 @click.command()
@@ -11,7 +11,8 @@ from .common import daemon
 @click.option("--bad", is_flag=True, help="It was not.")
 @click.option("--score", type=click.FloatRange(0, 1), help="Anything between, from 0 to 1.")
 @click.option("--note", default="", help="Why.")
-def command(request_id: str, ok: bool, bad: bool, score: float | None, note: str) -> None:
+@json_option
+def command(request_id: str, ok: bool, bad: bool, score: float | None, note: str, as_json: bool) -> None:
     """Say how good an answer was.
 
     A backend whose answers are called bad is preferred less by the strategies that learn (adaptive, headroom), the
@@ -26,6 +27,9 @@ def command(request_id: str, ok: bool, bad: bool, score: float | None, note: str
     if len(said) != 1:
         raise click.UsageError("say one of --ok, --bad and --score")
     (score,) = said
-    with daemon() as client:
+    with daemon(as_json=as_json) as client:
         client.feedback(request_id, score=score, note=note)
-    click.echo(f"noted: {score:g}")
+    if as_json:
+        print_json({"request_id": request_id, "score": score, "note": note})
+    else:
+        click.echo(f"noted: {score:g}")

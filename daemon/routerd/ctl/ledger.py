@@ -29,6 +29,11 @@ def clock(time: float) -> str:
     return datetime.fromtimestamp(time).astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
+def quality(value: float | None) -> str:
+    """How good a judge found an answer."""
+    return "not judged" if value is None else f"{value:.2f}"
+
+
 def row(chat: ChatRecord) -> dict[str, str]:
     """One line about a chat."""
     usage = chat.usage

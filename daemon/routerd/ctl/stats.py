@@ -7,7 +7,7 @@ from routerd_client.records import ShadowRow, StatsRow
 
 from ..spend.price import dollars
 from .common import daemon, json_option, print_json, seconds, table
-from .ledger import clock, since_option
+from .ledger import clock, quality, since_option
 
 
 @click.command()
@@ -51,8 +51,8 @@ def _shadows(rows: list[ShadowRow]) -> str:
                 "complexity": "any" if row.below is None else f"below {row.below:g}",
                 "requests": str(row.requests),
                 "agreement": f"{row.agreement:.0%}",
-                "quality": f"{row.quality:.2f}",
-                "the other's": f"{row.other_quality:.2f}",
+                "quality": quality(row.quality),
+                "the other's": quality(row.other_quality),
             }
             for row in rows
         ]

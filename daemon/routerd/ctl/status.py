@@ -46,6 +46,10 @@ def text(status: StatusResult) -> str:
         lines.append(f"ledger   in memory only: {status.ledger.reason}")
     if status.ledger and status.ledger.dropped:
         lines.append(f"ledger   {status.ledger.dropped} records lost")
+    if status.ledger and status.ledger.set_aside:
+        lines.append(f"ledger   was damaged, and begun anew: what was in it is in {status.ledger.set_aside}")
+    if status.locked:
+        lines.append(f"money    metered backends are not used: {status.locked}")
     if status.crashes:
         lines.append(f"crashes  {_crashes(status.crashes)}")
     lines += [f"REFUSED  {e}  (generation {status.generation} stays in force)" for e in status.config_errors]
@@ -78,6 +82,7 @@ def _backend(status: StatusResult, backend: BackendStatus) -> dict[str, str]:
         "in the last": seconds(backend.window_s) if backend.window_s else "",
         "requests": str(backend.requests),
         "success": "" if backend.success_rate is None else f"{backend.success_rate:.0%}",
+        "refused": f"{backend.refusal_rate:.0%}" if backend.refusal_rate else "",
         "ttft p50": seconds(backend.ttft_p50_s),
         "p95": seconds(backend.ttft_p95_s),
         "last error": backend.last_error[:80] if backend.failures else "",

@@ -251,7 +251,7 @@ class Dispatcher:
         if minded and finding:
             health.failed(now, admitted, finding.kind, finding.message)
         else:
-            health.succeeded(now, admitted, run.reception.ttft_s)
+            health.succeeded(now, admitted, run.reception.ttft_s, finding.kind if finding else None)
         self._compare(backend, before, health, "")
         run.end_attempt(backend.name, None, finding=finding if minded else None)
         return Answer(backend, run.reception, end, finding)

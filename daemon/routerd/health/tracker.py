@@ -24,11 +24,19 @@ class Figures(Struct, frozen=True):
     requests: int
     failures: int
     success_rate: float | None
+    refusal_rate: float | None
     ttft_p50_s: float | None
     ttft_p95_s: float | None
     last_failure: FailureKind | None
     last_error: str
     window_s: float
+
+
+class _Sample(Struct, frozen=True):
+    time: float
+    ok: bool
+    ttft_s: float | None = None
+    refused: bool = False
 
 
 class Health:
@@ -38,7 +46,7 @@ class Health:
         self.breaker = Breaker(spec)
         self._cool_until = -math.inf
         self._cooled_by: FailureKind | None = None
-        self._samples: deque[tuple[float, bool, float | None]] = deque(maxlen=500)
+        self._samples: deque[_Sample] = deque(maxlen=500)
         self._last_failure: FailureKind | None = None
         self._last_error = ""
 
@@ -68,8 +76,9 @@ class Health:
         """An admitted request ended without saying anything about the backend."""
         self.breaker.release(admitted)
 
-    def succeeded(self, now: float, admitted: int, ttft_s: float | None) -> None:
-        self._samples.append((now, True, ttft_s))
+    def succeeded(self, now: float, admitted: int, ttft_s: float | None, flaw: FailureKind | None = None) -> None:
+        """``flaw`` is what was found wrong with the answer, though it stands."""
+        self._samples.append(_Sample(now, True, ttft_s, refused=flaw is FailureKind.REFUSAL))
         self.breaker.succeed(now, admitted)
 
     def failed(
@@ -91,7 +100,7 @@ class Health:
             self.released(admitted)
             return
         self._last_failure, self._last_error = kind, message
-        self._samples.append((now, False, None))
+        self._samples.append(_Sample(now, False, refused=kind is FailureKind.REFUSAL))
         if cools:
             until = now + (self._rest(kind) if retry_after_s is None else retry_after_s)
             if until > self._cool_until:
@@ -113,9 +122,9 @@ class Health:
 
     def figures(self, now: float) -> Figures:
         since = now - self.breaker.spec.window
-        recent = [s for s in self._samples if s[0] >= since]
-        ttfts = sorted(t for _, ok, t in recent if ok and t is not None)
-        failures = sum(1 for _, ok, _ in recent if not ok)
+        recent = [s for s in self._samples if s.time >= since]
+        ttfts = sorted(s.ttft_s for s in recent if s.ttft_s is not None)
+        failures = sum(not s.ok for s in recent)
         cooling = self._cool_until - now
         return Figures(
             breaker=self.breaker.state(now),
@@ -123,6 +132,7 @@ class Health:
             requests=len(recent),
             failures=failures,
             success_rate=1 - failures / len(recent) if recent else None,
+            refusal_rate=sum(s.refused for s in recent) / len(recent) if recent else None,
             ttft_p50_s=quantile(ttfts, 0.50),
             ttft_p95_s=quantile(ttfts, 0.95),
             last_failure=self._last_failure,

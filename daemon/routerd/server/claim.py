@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import socket
@@ -20,6 +21,7 @@ class SocketTakenError(Exception):
 class Lock:
     """An exclusive lock on ``file``, with our pid in it, held while this process lives or until `release`.
 
+    A lock needs no writing: on a read-only disk the file is locked as it is, and its folder where there is none.
     Raises `SocketTakenError` where another process has it: the text says ``what`` that one does, and names
     ``option`` as the way round. All methods block on the disk.
     """
@@ -39,7 +41,7 @@ class Lock:
         return _same(self._descriptor, self.file)
 
     def renew(self) -> bool:
-        """Take the lock anew where its file was deleted; returns whether it was.
+        """Take the lock anew where its file was deleted, or can be made at last; returns whether it was taken.
 
         Raises `SocketTakenError` where another daemon has been quicker, ``OSError`` where the disk does not
         let us.
@@ -47,31 +49,47 @@ class Lock:
         if self.stands:
             return False
         self.file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if _same(self._descriptor, self.file.parent) and _read_only(self.file.parent):
+            return False
         fresh = self._take()
         os.close(self._descriptor)
         self._descriptor = fresh
         return True
 
     def release(self) -> None:
-        if self.stands:
+        if self.stands and not _read_only(self.file.parent):
             self.file.unlink(missing_ok=True)
         os.close(self._descriptor)
 
     def _take(self) -> int:
         while True:
-            lock = os.open(self.file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            lock = self._open()
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
-                owner = os.pread(lock, 20, 0).decode(errors="replace").strip() or "unknown"
+                owner = "" if _read_only(self.file.parent) else os.pread(lock, 20, 0).decode(errors="replace").strip()
                 os.close(lock)
+                who = f"a daemon (pid {owner or 'unknown'})"
                 raise SocketTakenError(
-                    f"a daemon (pid {owner}) {self._what}. Stop it first, or choose another with {self._option}"
+                    f"{who} {self._what}. Stop it first, or choose another with {self._option}"
                 ) from error
             if _same(lock, self.file):
                 _sign(lock)
                 return lock
+            if _same(lock, self.file.parent):
+                return lock
             os.close(lock)  # it was removed by a daemon that stopped just now: lock its successor
+
+    def _open(self) -> int:
+        try:
+            return os.open(self.file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            if error.errno != errno.EROFS:
+                raise
+        try:
+            return os.open(self.file, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return os.open(self.file.parent, os.O_RDONLY | os.O_CLOEXEC)
 
 
 @contextmanager
@@ -91,6 +109,10 @@ def claim(path: Path, given: Sequence[socket.socket] = ()) -> Iterator[Lock]:
     for listening in given:
         _check_name(listening.getsockname(), path)
     _private_folder(path.parent)
+    if not given and _read_only(path.parent):
+        raise SocketTakenError(
+            f"the socket's folder {path.parent} is on a read-only disk; choose another with --socket"
+        )
     lock = Lock(path.with_suffix(".lock"), f"already listens on {path}", "--socket")
     try:
         if not given:
@@ -135,7 +157,11 @@ def _sign(lock: int) -> None:
         os.ftruncate(lock, 0)
         os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
     except OSError:
-        pass  # a full disk: then nobody is told our pid
+        pass  # a full disk, or a read-only one: then nobody is told our pid
+
+
+def _read_only(folder: Path) -> bool:
+    return bool(os.statvfs(folder).f_flag & os.ST_RDONLY)
 
 
 def _private_folder(folder: Path) -> None:

@@ -30,6 +30,7 @@ class Entry(Struct, frozen=True):
 
 EVERY = "*"
 """As a scope of an entry: it counts in the total, and in all that have a limit."""
+REMEDY = "say what was spent: routerctl budget set-spent"
 MOST = 1000
 """Scopes that a day, or a month, is kept for each by itself: clients give themselves what names they like. Those with
 a limit always are; of further ones there is one sum for each kind."""
@@ -105,11 +106,13 @@ class Accounts:
                 found.append(self._position(scope, "budget_monthly", limit.monthly, period.month))
         return found
 
+    def closed(self) -> Denied | None:
+        """Why nothing may be spent while ``locked``, and what to do; None where it is not."""
+        return Denied("budget_locked", f"{self.locked}; {REMEDY}") if self.locked else None
+
     def denial(self, scopes: Iterable[str], amount: int, now: float) -> Denied | None:
         """Why ``amount`` may not be reserved now; None where it may."""
-        if self.locked:
-            return Denied("budget_locked", self.locked)
-        return denied(self.positions(scopes, now), amount)
+        return self.closed() or denied(self.positions(scopes, now), amount)
 
     def reserve(self, id_: str, scopes: tuple[str, ...], amount: int, now: float) -> Reservation | Denied:
         """Set ``amount`` aside, unless a limit forbids it. ``id_`` is unique."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from datetime import datetime
 from decimal import Decimal
@@ -33,9 +34,12 @@ _ANSWERS = {
 
 
 def newest(now: datetime) -> Prices:
-    """The installed package's prices where it is there, else those that routerd ships. Imports it: takes a while."""
+    """The installed package's prices, unless it is not there or older than what routerd ships: else those.
+
+    Imports it: takes a while.
+    """
     try:
-        return installed(now)
+        return shipped() if _order(version(PACKAGE)) < _order(shipped().version) else installed(now)
     except ImportError:
         return shipped()
 
@@ -54,7 +58,8 @@ def convert(providers: Iterable[Any], now: datetime) -> Prices:
         for p in providers
         if p.id in _SELLERS
     ]
-    return Prices(now.date().isoformat(), tuple(sellers))
+    found = _version()
+    return Prices(f"{PACKAGE} {found}", tuple(sellers), found)
 
 
 def _listed(models: Iterable[Any], now: datetime) -> Iterable[Listed]:
@@ -130,6 +135,11 @@ def _clauses(clause: Any) -> tuple[tuple[str, ...], ...]:
         if (text := getattr(clause, key, None)) is not None:
             return ((sign + text.lower(),),)
     raise TypeError(f"{PACKAGE} {_version()} has a kind of match that is not known: {clause!r}")
+
+
+def _order(number: str) -> list[int]:
+    """What versions are compared by."""
+    return [int(part) for part in re.findall(r"\d+", number)]
 
 
 def _version() -> str:

@@ -131,10 +131,12 @@ class Seller(Struct, frozen=True, array_like=True):
 
 
 class Prices(Struct, frozen=True):
-    """A table of prices, as they were on ``date`` (2026-11-21)."""
+    """A table of prices, made from a ``version`` of genai-prices: as they were on ``date`` (2026-11-21), or, as the
+    package tells none, as it has them (``genai-prices 0.2.4``)."""
 
     date: str
     sellers: tuple[Seller, ...]
+    version: str = ""
 
     def find(self, url: str, model: str) -> Price | None:
         """What ``model`` costs at the address ``url``; where nobody is known to sell there, what its maker takes.

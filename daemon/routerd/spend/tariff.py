@@ -74,6 +74,11 @@ class Tariffs(Struct, frozen=True):
     others: dict[tuple[str, str], Tariff] = {}
     """Where a route names another model."""
 
+    @property
+    def metered(self) -> bool:
+        """Whether any backend costs money."""
+        return any(tariff.metered for tariff in self.own.values())
+
     def unpriced(self, backend: str) -> str:
         """Why ``backend`` may not be used for any model, ``""`` where it may."""
         others = (tariff.unpriced(backend) for (name, _), tariff in self.others.items() if name == backend)

@@ -87,10 +87,13 @@ class Database:
         self.connection: sqlite3.Connection | None = None
         self.dropped = 0
         """Rows for which memory had no room."""
+        self.set_aside = ""
+        """The newest damaged file that stands beside this one; ``""`` where there is none."""
         self._inode = 0
 
     def open(self) -> None:
         """Open or make the file; go on in memory where that is impossible."""
+        self._look_aside()
         try:
             self.connection, _ = self._open_file()
             self.mode, self.reason = "file", ""
@@ -139,6 +142,8 @@ class Database:
         assert connection
         if self.mode == "file":
             self._check_place()
+        if self.set_aside:
+            self._look_aside()  # until somebody has looked at it and taken it away
         if not any(job.reads for job in jobs):
             try:
                 with _committed(connection):
@@ -184,7 +189,8 @@ class Database:
         migrate(memory)
         lost = self._carry(memory)
         if lost:
-            memory.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (HISTORY_LOST, f"{error}; {lost}"))
+            why = lost if str(error) in lost else f"{error}; {lost}"
+            memory.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (HISTORY_LOST, why))
         if self.connection:
             with suppress(sqlite3.Error):
                 self.connection.close()
@@ -201,7 +207,7 @@ class Database:
                 for table in CARRIED:
                     _copy(source, memory, table)
         except (sqlite3.Error, OSError) as error:
-            return f"what is in it cannot be read: {error}"
+            return f"the ledger cannot be read: {error}"
         return ""
 
     def _set_aside(self) -> None:
@@ -210,7 +216,12 @@ class Database:
             name = f"{self.path.name}{suffix}"
             with suppress(OSError):  # where it cannot be renamed, memory goes on
                 self.path.with_name(name).rename(self.path.with_name(f"{self.path.name}.corrupt-{stamp}{suffix}"))
+        self._look_aside()
         log.warning("ledger.set_aside", path=str(self.path), as_=f"{self.path.name}.corrupt-{stamp}")
+
+    def _look_aside(self) -> None:
+        found = self.path.parent.glob(f"{self.path.name}.corrupt-*")
+        self.set_aside = max((str(file) for file in found if not file.name.endswith(("-wal", "-shm"))), default="")
 
     def _prune(self, memory: sqlite3.Connection) -> None:
         """Keep the newest rows where the file is away for long; money is never pruned."""
@@ -238,6 +249,12 @@ def _committed(connection: sqlite3.Connection) -> Iterator[None]:
 def read(path: Path, query: Callable[[sqlite3.Connection], Any]) -> Any:
     """``query`` on the file's own read-only connection. Blocks; raises ``sqlite3.Error``."""
     with closing(_reading(path)) as connection:
+        return query(connection)
+
+
+def salvage(path: Path, query: Callable[[sqlite3.Connection], Any]) -> Any:
+    """The same, also where the file's folder cannot be written. Blocks; raises ``sqlite3.Error`` and ``OSError``."""
+    with closing(_salvaging(path)) as connection:
         return query(connection)
 
 

@@ -24,6 +24,7 @@ from routerd_client.records import (
 )
 
 from ..routing.features import Features, Moment
+from . import shadows
 
 T = TypeVar("T")
 
@@ -108,6 +109,11 @@ def insert(connection: sqlite3.Connection, entry: Entry) -> None:
         _insert(connection, "texts", request=entry.request_id, time=entry.time, prompt=prompt, answer=answer)
 
 
+_WAY = """CASE WHEN route != '' THEN route WHEN named != '' THEN '(' || named || ')'
+    WHEN endpoint != '' THEN '(default)' ELSE '' END"""
+"""What led to the endpoint, as people are told it: a route's name, or ``(default)``, ``(request)``, ``(session)``."""
+_LAST = "\U0010ffff"
+"""Sorts after all that an id may go on with."""
 _TRIED = """(SELECT attempts.backend FROM attempts WHERE attempts.request = decisions.request
     ORDER BY number DESC LIMIT 1) AS tried"""
 
@@ -128,7 +134,7 @@ def chats(connection: sqlite3.Connection, asked: Decisions, now: float) -> list[
             asked.backend,
         )
     if asked.route is not None:
-        where("route = ?", asked.route)
+        where(f"? IN (route, {_WAY})", asked.route)
     if asked.failed:
         where("outcome = 'failed'")
     if asked.since_s is not None:
@@ -148,19 +154,33 @@ def chats(connection: sqlite3.Connection, asked: Decisions, now: float) -> list[
 
 
 def story(connection: sqlite3.Connection, request_id: str) -> ChatRecord | None:
-    """One chat with its attempts, feedback and, where they were kept, texts."""
+    """The one chat whose id is, or begins with, ``request_id``, with its attempts, feedback, shadow and, where they
+    were kept, texts. Raises `LookupError` where there are several."""
     columns = f"decisions.*, {_TRIED}, prompt, answer"
-    query = f"SELECT {columns} FROM decisions LEFT JOIN texts USING (request) WHERE request = ?"  # noqa: S608
-    found = next(_rows(connection, query, (request_id,)), None)
-    if found is None:
-        return None
-    return _whole(connection, _chat(found))
+    query = f"SELECT {columns} FROM decisions LEFT JOIN texts USING (request)"  # noqa: S608
+    query += " WHERE request >= ? AND request < ? ORDER BY request LIMIT 3"
+    found = list(_rows(connection, query, (request_id, request_id + _LAST)))
+    if len(found) > 1 and found[0]["request"] != request_id:
+        raise LookupError(", ".join(row["request"] for row in found))
+    return _whole(connection, _chat(found[0])) if found else None
 
 
-def insert_feedback(connection: sqlite3.Connection, said: Feedback, now: float) -> tuple[str, str]:
-    """Write ``said``; the backend that answered and its model. Raises `LookupError` where there is no such chat."""
-    query = "SELECT backend, model FROM decisions WHERE request = ?"
-    found: tuple[str, str] | None = connection.execute(query, (said.request_id,)).fetchone()
+def answered(connection: sqlite3.Connection, request_id: str) -> tuple[str, str] | None:
+    """The backend that answered and its model; None where there is no such chat."""
+    found: tuple[str, str] | None = connection.execute(
+        "SELECT backend, model FROM decisions WHERE request = ?", (request_id,)
+    ).fetchone()
+    return found
+
+
+def insert_feedback(
+    connection: sqlite3.Connection, said: Feedback, now: float, about: tuple[str, str] | None = None
+) -> tuple[str, str]:
+    """Write ``said``; what `answered` tells, or ``about`` where that is known from elsewhere.
+
+    Raises `LookupError` where there is no such chat.
+    """
+    found = about or answered(connection, said.request_id)
     if found is None:
         raise LookupError(said.request_id)
     connection.execute(
@@ -178,6 +198,7 @@ def _whole(connection: sqlite3.Connection, chat: ChatRecord) -> ChatRecord:
         chat,
         attempts=[_attempt(row) for row in attempts],
         feedback=[FeedbackRecord(time=time, score=score, note=note) for time, score, note in said],
+        compared=shadows.compared(connection, chat.request_id),
     )
 
 

@@ -100,6 +100,23 @@ MIGRATIONS = (
     -- what model processes turned out to need
     CREATE TABLE measured (key TEXT PRIMARY KEY, time REAL NOT NULL, value TEXT NOT NULL);
     """,
+    """
+    -- answers that nobody judged have no quality
+    ALTER TABLE shadows RENAME TO shadows_1;
+    DROP INDEX shadows_time;
+    CREATE TABLE shadows (
+        request TEXT PRIMARY KEY, time REAL NOT NULL,
+        shadow TEXT NOT NULL,               -- the other chat's id
+        endpoint TEXT NOT NULL, backend TEXT NOT NULL, other TEXT NOT NULL,
+        score REAL,                         -- complexity of the ask
+        agreement REAL NOT NULL,            -- of both answers, 0 .. 1
+        quality REAL, other_quality REAL    -- as judged, 0 .. 1
+    );
+    INSERT INTO shadows SELECT * FROM shadows_1;
+    DROP TABLE shadows_1;
+    CREATE INDEX shadows_time ON shadows (time);
+    CREATE INDEX shadows_shadow ON shadows (shadow);
+    """,
 )
 VERSION = len(MIGRATIONS)
 

@@ -6,14 +6,15 @@ import sqlite3
 
 from msgspec import Struct
 
-from routerd_client.records import ShadowRow
+from routerd_client.records import Compared, ShadowRow
 
 LIMITS = tuple(range(1, 11))
 
 
 class Shadow(Struct, frozen=True, kw_only=True):
     """One comparison; ``time`` in seconds since 1970. ``request`` and ``shadow`` are both chats' ids, ``score`` the
-    complexity of the ask where it was looked at; ``agreement`` and both qualities are 0..1."""
+    complexity of the ask where it was looked at; ``agreement`` and both qualities are 0..1; the qualities are None
+    where there was no judge."""
 
     request: str
     time: float
@@ -23,8 +24,8 @@ class Shadow(Struct, frozen=True, kw_only=True):
     other: str
     score: float | None
     agreement: float
-    quality: float
-    other_quality: float
+    quality: float | None
+    other_quality: float | None
 
 
 def insert(connection: sqlite3.Connection, row: Shadow) -> None:
@@ -32,6 +33,18 @@ def insert(connection: sqlite3.Connection, row: Shadow) -> None:
     columns = ", ".join(row.__struct_fields__)
     values = [getattr(row, name) for name in row.__struct_fields__]
     connection.execute(f"INSERT OR REPLACE INTO shadows ({columns}) VALUES ({marks})", values)  # noqa: S608 - our names
+
+
+def compared(connection: sqlite3.Connection, request: str) -> Compared | None:
+    """The chat that ``request`` was compared with, whichever of both is the shadow; None where it was with none."""
+    query = "SELECT request, shadow, agreement, quality, other_quality FROM shadows WHERE request = ? OR shadow = ?"
+    found = connection.execute(query, (request, request)).fetchone()
+    if found is None:
+        return None
+    first, shadow, agreement, quality, other = found
+    if first == request:
+        return Compared(request_id=shadow, shadow=True, agreement=agreement, quality=quality, other_quality=other)
+    return Compared(request_id=first, shadow=False, agreement=agreement, quality=other, other_quality=quality)
 
 
 def rows(connection: sqlite3.Connection, since: float) -> list[ShadowRow]:

@@ -18,7 +18,7 @@ _WANTING = "('refusal', 'empty', 'degenerate', 'content_filtered')"
 _HOPPED = "hops > (outcome = 'ok')"  # whether an attempt failed: most chats have none to look for
 _SUMS = """
     SELECT {name}, count(*), sum(outcome = 'ok'), sum(outcome = 'failed'), sum(outcome = 'cancelled'),
-           sum(refused), sum(escalated), avg(said), sum(prompt_tokens), sum(completion_tokens), sum(cost)
+           sum(blamed), sum(refused), sum(escalated), avg(said), sum(prompt_tokens), sum(completion_tokens), sum(cost)
     FROM ({source}) GROUP BY {name} ORDER BY count(*) DESC, {name}"""
 _FIGURES = (
     "name",
@@ -26,6 +26,7 @@ _FIGURES = (
     "ok",
     "failed",
     "cancelled",
+    "blamed",
     "refusals",
     "escalations",
     "feedback",
@@ -35,13 +36,14 @@ _FIGURES = (
 )
 _ATTEMPTS = f"""
     SELECT attempts.backend, attempts.outcome, attempts.prompt_tokens, attempts.completion_tokens, attempts.cost,
+           attempts.outcome = 'failed' AND standing = 'bad' AS blamed,
            failure = 'refusal' OR (attempts.outcome = 'ok' AND flaw = 'refusal') AS refused,
            failure IN {_WANTING} AS escalated,
            CASE WHEN attempts.outcome = 'ok' THEN (
                SELECT avg(score) FROM feedback WHERE feedback.request = attempts.request) END AS said
     FROM attempts LEFT JOIN decisions USING (request) WHERE attempts.time >= ?"""  # noqa: S608 - our own words
 _CHATS = f"""
-    SELECT *, flaw = 'refusal' OR {_HOPPED} AND EXISTS (
+    SELECT *, outcome = 'failed' AS blamed, flaw = 'refusal' OR {_HOPPED} AND EXISTS (
                SELECT 1 FROM attempts a WHERE a.request = decisions.request AND failure = 'refusal') AS refused,
            {_HOPPED} AND EXISTS (
                SELECT 1 FROM attempts a WHERE a.request = decisions.request AND failure IN {_WANTING}) AS escalated,
@@ -80,7 +82,7 @@ def rows(connection: sqlite3.Connection, by: StatsBy, since: float) -> list[Stat
 
 
 def _row(told: dict[str, Any], ttfts: dict[str, list[float]], totals: dict[str, list[float]]) -> StatsRow:
-    name, ended = told["name"], told["ok"] + told["failed"]
+    name, ended = told["name"], told["ok"] + told.pop("blamed")
     return StatsRow(
         **told,
         success=told["ok"] / ended if ended else None,

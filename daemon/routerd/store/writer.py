@@ -18,7 +18,7 @@ import anyio
 import structlog
 from anyio import to_thread
 
-from .database import Database, Job, check, corrupt, read, unusable
+from .database import Database, Job, check, corrupt, read, salvage, unusable
 
 T = TypeVar("T")
 log = structlog.get_logger()
@@ -81,6 +81,11 @@ class Store:
         """Records that were lost because too many waited."""
         return self._dropped + self._database.dropped
 
+    @property
+    def set_aside(self) -> str:
+        """The newest damaged file that was set aside and stands there still; ``""`` where there is none."""
+        return self._database.set_aside
+
     async def __aenter__(self) -> Self:
         self._state = "open"
         self._thread.start()
@@ -129,6 +134,16 @@ class Store:
         if self._waiting or self._writing:
             await self.commit(_nothing)
         return await self._read(query)
+
+    async def older(self, query: Callable[[sqlite3.Connection], T]) -> T:
+        """What ``query`` finds in the file as it is, while records go to memory. It runs in a thread.
+
+        Raises `StoreError` where the file cannot be read.
+        """
+        try:
+            return await to_thread.run_sync(salvage, self.path, query, abandon_on_cancel=True, limiter=self._readers)
+        except (sqlite3.Error, OSError) as error:
+            raise StoreError(f"the ledger's file cannot be read: {error}") from error
 
     async def _read(self, query: Callable[[sqlite3.Connection], T], *, again: bool = True) -> T:
         if self.mode == "memory":

@@ -58,8 +58,7 @@ class WorkerFile:
         alive = [r for r in records if r.started and started_at(r.pid) == r.started]
         for record in alive:
             kill_group(record.pid)
-        self._write()
-        return alive
+        return alive  # the next process that is added replaces what is in the file
 
     def _write(self) -> None:
         scratch = self.path.with_suffix(".new")

@@ -31,6 +31,9 @@ def daemon(scene: Scene) -> Iterator[Finding]:
     if status.ledger and status.ledger.reason:
         says = f"records are kept in {status.ledger.mode} alone: {status.ledger.reason}"
         yield warn("daemon", says, "free some space, or see to the folder's rights")
+    if status.ledger and status.ledger.set_aside:
+        says = f"the ledger was damaged, and begun anew: what was in it is in {status.ledger.set_aside}"
+        yield warn("daemon", says, "see to the disk; move that file away, and nothing more is said of it")
     if status.config_errors:
         says = f"it refused the newest configuration: generation {status.generation} stays in force"
         # the file's mistakes of now are among the findings on the file itself

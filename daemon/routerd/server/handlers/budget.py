@@ -26,6 +26,10 @@ async def record_spend(services: Services, request: RecordSpend, client: str, _r
     used = Usage(request.prompt_tokens, request.completion_tokens)
     if min(used.prompt_tokens, used.completion_tokens, cost or 0) < 0:
         return Error(id=request.id, code=ErrorCode.BAD_REQUEST, message="what was spent is less than nothing")
+    known = [*services.generation.config.backends, *purse.sellers]
+    if request.provider not in known:
+        message = f"'{request.provider}' is neither a backend nor known to sell models"
+        return Error(id=request.id, code=ErrorCode.NOT_FOUND, message=message, hint=f"known are {', '.join(known)}")
     if cost is None:
         cost = purse.estimate(services.generation.tariffs, request.provider, request.model, used)
     if cost is None:
