@@ -494,7 +494,8 @@ class StatsResult(Struct, frozen=True, kw_only=True, tag="stats_result"):
 
 class BudgetResult(Struct, frozen=True, kw_only=True, tag="budget_result"):
     """``allowed``: money may be spent today and this month; ``reason`` says why not. ``prices`` is the date of the
-    table of prices, or the package that it is from (``genai-prices 0.2.4``), ``store`` where the books are kept: ``file``, or ``memory`` while it cannot be written."""
+    table of prices, or the package that it is from (``genai-prices 0.2.4``), ``store`` where the books are kept:
+    ``file``, or ``memory`` while it cannot be written."""
 
     id: int
     day: str

@@ -146,9 +146,7 @@ RECORD = records.ChatRecord(
     hops=2,
     attempts=[ATTEMPT],
     tried="small",
-    compared=records.Compared(
-        request_id="other", shadow=True, agreement=0.5, quality=0.75, other_quality=1.0
-    ),
+    compared=records.Compared(request_id="other", shadow=True, agreement=0.5, quality=0.75, other_quality=1.0),
     feedback=[records.FeedbackRecord(time=2.5, score=0.5, note="so so")],
     prompt="Hi",
     answer="Hello",
@@ -253,7 +251,9 @@ EVENTS: list[Event] = [
         crashes=[1.5],
         http="http://127.0.0.1:8765",
         http_error="taken",
-        ledger=records.LedgerStatus(file="/s/ledger.db", mode="memory", reason="full", dropped=1, set_aside="/s/ledger.db.corrupt-1"),
+        ledger=records.LedgerStatus(
+            file="/s/ledger.db", mode="memory", reason="full", dropped=1, set_aside="/s/ledger.db.corrupt-1"
+        ),
         tiers=TIERS,
     ),
     protocol.ReloadResult(id=6, generation=4, changed=True, plan=PLAN, errors=[WRONG]),
