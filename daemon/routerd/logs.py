@@ -36,8 +36,11 @@ class _Lines:
         self._waiting: deque[EventDict] = deque()
         self._news = threading.Event()
         self._end = threading.Event()
+        self._end.set()
 
     def info(self, event: EventDict) -> None:
+        if self._end.is_set():
+            return  # nobody writes it
         self._waiting.append(event)
         if not self._news.is_set():
             self._news.set()

@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -58,7 +59,9 @@ class WorkerFile:
         alive = [r for r in records if r.started and started_at(r.pid) == r.started]
         for record in alive:
             kill_group(record.pid)
-        return alive  # the next process that is added replaces what is in the file
+        with suppress(OSError):  # a read-only disk: the next process that is added says so
+            self._write()
+        return alive
 
     def _write(self) -> None:
         scratch = self.path.with_suffix(".new")
