@@ -9,7 +9,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import cast
@@ -24,6 +24,8 @@ KEEP = 5
 
 _TOGETHER_S = 0.02
 """So long a line may wait for others, so that a busy loop is not disturbed for each."""
+MOST_WAITING = 50_000
+"""Lines that may wait for a disk that is stuck; of further ones only their number is told."""
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
 
 
@@ -34,6 +36,7 @@ class _Lines:
     def __init__(self) -> None:
         self.least = _LEVELS["info"]
         self._waiting: deque[EventDict] = deque()
+        self._lost = 0
         self._news = threading.Event()
         self._end = threading.Event()
         self._end.set()
@@ -41,6 +44,9 @@ class _Lines:
     def info(self, event: EventDict) -> None:
         if self._end.is_set():
             return  # nobody writes it
+        if len(self._waiting) >= MOST_WAITING:
+            self._lost += 1
+            return
         self._waiting.append(event)
         if not self._news.is_set():
             self._news.set()
@@ -66,12 +72,20 @@ class _Lines:
             self._news.clear()
             last = self._end.is_set()
             while self._waiting:
-                record = logging.makeLogRecord({"msg": self._waiting.popleft()})
-                for handler in handlers:
-                    handler.handle(record)
+                _write(self._waiting.popleft(), handlers)
+            lost, self._lost = self._lost, 0
+            if lost:
+                now = datetime.now(UTC).isoformat()
+                _write({"event": "log.dropped", "lines": lost, "level": "error", "timestamp": now}, handlers)
             if last:
                 return
             self._end.wait(_TOGETHER_S)
+
+
+def _write(event: EventDict, handlers: Sequence[logging.Handler]) -> None:
+    record = logging.makeLogRecord({"msg": event})
+    for handler in handlers:
+        handler.handle(record)
 
 
 _lines = _Lines()

@@ -82,6 +82,25 @@ async def test_what_a_server_said_unasked_is_nobodys_answer() -> None:
             assert await ask(transport, url, word) == b"answer to " + word
 
 
+async def test_a_server_that_speaks_first_is_told_and_not_asked_for_ever() -> None:
+    """SMTP, SSH and others do; by the time of the request its words may have come or not."""
+    connections = 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        writer.write(b"220 mail.test ESMTP\r\n")
+        await reader.read()
+
+    async with served(serve) as (transport, url):
+        for _ in range(3):
+            with anyio.fail_after(5), pytest.raises(BackendError) as failed:
+                await ask(transport, url, b"one")
+            assert failed.value.kind is FailureKind.MALFORMED
+
+    assert connections == 3
+
+
 async def test_a_request_of_whose_answer_the_first_line_came_is_not_sent_again() -> None:
     asked: list[bytes] = []
 

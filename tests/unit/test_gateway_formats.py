@@ -272,3 +272,8 @@ def test_metrics_are_lines_of_numbers() -> None:
     assert "routerd_chats_open 1" in found
     assert 'routerd_backend_first_token_seconds{backend="a"} 0.25' in found
     assert all(float(line.rpartition(" ")[2]) >= 0 for line in found)
+
+
+@pytest.mark.parametrize(("text", "hops"), [("3", 3), ("", 0), ("many", 0), ("-1", 0), ("9" * 5000, 0)])
+def test_hops_are_a_small_number_or_none(text: str, hops: int) -> None:
+    assert laid_on(CHAT, {"x-routerd-hops": text}).hops == hops

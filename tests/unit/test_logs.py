@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
+import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import structlog
@@ -64,3 +67,25 @@ def test_a_log_whose_beginning_nobody_can_date_is_gone_on_with(text: str, tmp_pa
 
     assert file.read_text().startswith(text)
     assert not (tmp_path / "routerd.log.1").exists()
+
+
+def test_lines_that_a_stuck_disk_leaves_waiting_are_bounded_and_counted() -> None:
+    seen: list[str] = []
+    stuck, goes_on = threading.Event(), threading.Event()
+
+    class Disk(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            stuck.set()
+            assert goes_on.wait(30)
+            event: Any = record.msg
+            seen.append(event["event"] if event["event"] != "log.dropped" else f"dropped {event['lines']}")
+
+    lines = logs._Lines()
+    with lines.written([Disk()]):
+        lines.info({"event": "first"})
+        assert stuck.wait(30)
+        for _ in range(logs.MOST_WAITING + 5):
+            lines.info({"event": "more"})
+        goes_on.set()
+
+    assert (seen[0], len(seen), seen[-1]) == ("first", logs.MOST_WAITING + 2, "dropped 5")

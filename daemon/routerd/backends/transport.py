@@ -132,15 +132,15 @@ class Transport:
             head = target.head(headers, len(body))
             connection = await self._connector.connect(target.request, [], _TIMEOUT)
             try:
-                on_connected()
-                began = anyio.current_time()
                 protocol = connection.protocol
                 assert protocol is not None
-                if protocol.should_close:  # it said something that nobody asked for: whose answer would the next be?
-                    connection.close()
-                    return None
                 reused = protocol in self._used
+                if reused and protocol.should_close:
+                    connection.close()  # it said something that nobody asked for: whose answer would the next be?
+                    return None
                 self._used.add(protocol)
+                on_connected()
+                began = anyio.current_time()
                 return await _exchange(connection, protocol, head, body)
             except BaseException:
                 _abort(connection)

@@ -31,7 +31,7 @@ class Costs:
 
     def denial(self, backend: str, wanted: Wanted) -> Denial | None:
         """Why `Purse.open` would refuse what is ``wanted``, which is the same for all backends; None where it would
-        not, or would have it wait for open requests."""
+        have it wait for open requests, or may not refuse it: of a quota only whether anything is left is looked at."""
         if why := self._purse.quotas.spent(backend, self._now):
             return Denial(why, FailureKind.QUOTA_SPENT)
         tariff = self._tariffs.of(backend, wanted.terms.model)

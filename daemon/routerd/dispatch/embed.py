@@ -15,6 +15,7 @@ from routerd_client.records import FailureKind
 from ..backends.base import Backend, BackendError, Emit, End
 from ..backends.http import HttpBackend
 from ..routing.terms import Terms
+from ..spend.tariff import MOST_TOKENS
 
 
 class Vectors(Struct, frozen=True):
@@ -53,4 +54,4 @@ class Embedding:
             failure.billed = True
             raise failure from None
         used = (self.vectors.usage or {}).get("prompt_tokens")
-        return End(FinishReason.STOP, Usage(used) if type(used) is int else Usage())
+        return End(FinishReason.STOP, Usage(used) if type(used) is int and 0 <= used <= MOST_TOKENS else Usage())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import unquote
@@ -92,7 +93,7 @@ def _priority(text: str) -> Priority:
 
 
 def _hops(text: str) -> int:
-    hops = int(text) if text.isascii() and text.isdecimal() else 0
+    hops = int(text) if re.fullmatch(r"[0-9]{1,4}", text) else 0
     if hops > MOST_HOPS:
         raise BadRequestError(
             f"the request came through {hops} routers: does a base_url in routes.yaml lead back to where it stands?",

@@ -154,7 +154,7 @@ class Database:
                     raise
             else:
                 return
-        # A savepoint for each takes a third of the time of a commit, so only where one of them fails.
+        # A savepoint for each takes a sixth of the time of a commit, so only where one of them fails.
         with _committed(connection):
             for job in jobs:
                 job.carry_out_alone(connection)

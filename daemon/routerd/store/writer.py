@@ -45,7 +45,7 @@ class Store:
         self._database = Database(path)
         self._retry_s = retry_s
         self._lock = threading.Lock()
-        self._news: queue.SimpleQueue[None] = queue.SimpleQueue()  # wakes the thread in a third of a condition's time
+        self._news: queue.SimpleQueue[None] = queue.SimpleQueue()  # wakes the thread sooner than a condition would
         self._waiting: list[_Asked] = []
         self._due = math.inf
         """When the oldest of what waits must be written, on the monotonic clock."""
