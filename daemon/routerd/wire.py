@@ -93,7 +93,10 @@ class Prefill(Struct, frozen=True, kw_only=True, tag="prefill"):
 
 
 class Piece(Struct, frozen=True, kw_only=True, tag="piece", omit_defaults=True):
-    """What ``tokens`` newly decoded tokens brought: any of text, reasoning, whole tool calls. May be empty."""
+    """What ``tokens`` newly decoded tokens brought: any of text, reasoning, whole tool calls. May be empty.
+
+    ``flaw`` says why a tool call cannot be read; the call is then part of ``text``.
+    """
 
     id: int
     tokens: int = 1
@@ -101,6 +104,7 @@ class Piece(Struct, frozen=True, kw_only=True, tag="piece", omit_defaults=True):
     reasoning: str = ""
     tool_calls: list[ToolCall] = []
     logprobs: list[TokenLogprob] = []
+    flaw: str = ""
 
 
 class Finished(Struct, frozen=True, kw_only=True, tag="finished"):
@@ -113,7 +117,7 @@ class Finished(Struct, frozen=True, kw_only=True, tag="finished"):
 
 
 class Failed(Struct, frozen=True, kw_only=True, tag="failed"):
-    """This request alone failed: ``bad_request``, ``context_overflow``, ``cancelled``, ``malformed``
+    """This request alone failed: ``bad_request``, ``context_overflow``, ``cancelled``
     or ``server_error``; the others of its batch go on."""
 
     id: int

@@ -133,11 +133,12 @@ def test_tool_calls_are_numbered_and_their_arguments_are_json_once() -> None:
     assert end.finish_reason is FinishReason.TOOL_CALLS
 
 
-def test_a_tool_call_the_server_has_dropped_is_no_answer() -> None:
-    _, end = read([delta(content="I call"), delta("tool_calls")])
+def test_a_tool_call_the_server_has_dropped_is_a_flaw() -> None:
+    out, end = read([delta(content="I call"), delta("tool_calls")])
 
-    assert isinstance(end, Failed)
-    assert end.kind is FailureKind.MALFORMED
+    assert [piece.text for piece in out] == ["I call", ""]
+    assert [bool(piece.flaw) for piece in out] == [False, True]
+    assert end.finish_reason is FinishReason.STOP
 
 
 def test_a_stop_string_over_two_pieces_ends_the_answer() -> None:

@@ -21,17 +21,31 @@ def terms(*names: EscalateOn, **more: Any) -> Terms:
 def test_every_fault_but_a_judges_can_be_listed() -> None:
     assert {*FAULTS, "error"} == {*get_args(EscalateOn), "weak"}
     for name in get_args(EscalateOn):
-        assert watched(terms(name)) - {"invalid_json"} == {name} - {"error", "invalid_json"}
+        assert name in watched(terms(name)) | {"error"}
 
 
-def test_degenerate_means_broken_json_as_well() -> None:
-    assert watched(terms("degenerate")) == {"degenerate", "invalid_json"}
+def test_degenerate_means_broken_json_and_broken_calls_as_well() -> None:
+    assert watched(terms("degenerate")) == {"degenerate", "invalid_json", "broken_call"}
     assert watched(terms("invalid_json")) == {"invalid_json"}
 
 
-def test_errors_are_no_faults_of_an_answer_and_a_cascade_minds_weak_ones() -> None:
-    assert watched(USUAL) == frozenset()
-    assert watched(Terms(judges={"small": 0.5})) == {"weak"}
+def test_by_default_only_a_call_nobody_can_read_is_passed_over() -> None:
+    assert watched(USUAL) == {"broken_call"}
+    assert watched(terms("empty")) == {"empty"}
+
+
+def test_a_cascade_minds_weak_answers() -> None:
+    assert "weak" in watched(Terms(judges={"small": 0.5}))
+
+
+@pytest.mark.parametrize(
+    ("listed", "expected"), [("error", False), ("empty", False), ("broken_call", True), ("degenerate", True)]
+)
+def test_a_broken_call_costs_a_request_one_more_answer_unless_listed(listed: Any, expected: bool) -> None:
+    found, asking = Finding("broken_call", "so"), terms(listed, max_hops=3)
+
+    assert may_pass_over(found, asking, 0, refused=False, broken=False)
+    assert may_pass_over(found, asking, 1, refused=False, broken=True) is expected
 
 
 @pytest.mark.parametrize(
@@ -50,7 +64,7 @@ def test_errors_are_no_faults_of_an_answer_and_a_cascade_minds_weak_ones() -> No
 def test_a_refusal_is_passed_over_once_and_other_faults_up_to_max_hops(
     fault: Any, hops: int, refused: bool, expected: bool
 ) -> None:
-    assert may_pass_over(Finding(fault, "so"), Terms(max_hops=2), hops, refused=refused) is expected
+    assert may_pass_over(Finding(fault, "so"), Terms(max_hops=2), hops, refused=refused, broken=False) is expected
 
 
 def chat(messages: Iterable[str]) -> ChatRequest:

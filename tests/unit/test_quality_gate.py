@@ -23,6 +23,7 @@ class Piece(Struct, frozen=True):
     text: str = ""
     reasoning: str = ""
     tool_calls: list[ToolCall] = []
+    flaw: str = ""
 
 
 def gate(
@@ -115,6 +116,15 @@ def test_a_broken_tool_call_never_goes() -> None:
     one = gate(ask=Ask(tools=[Tool(FunctionSpec("other"))]))
 
     assert kind(one.feed(Piece(tool_calls=[CALL]), 0.0)) is FailureKind.DEGENERATE
+
+
+def test_a_tool_call_nobody_can_read_is_held_where_somebody_watches_for_it() -> None:
+    broken = Piece('weather({"city": "Ro', flaw="no JSON")
+
+    found = gate(watch=frozenset(["broken_call"])).feed(broken, 0.0)
+    assert isinstance(found, Finding)
+    assert (found.fault, found.kind) == ("broken_call", FailureKind.DEGENERATE)
+    assert gate(watch=NONE).feed(broken, 0.0) == [broken]
 
 
 def test_what_nobody_watches_for_is_not_held_back() -> None:

@@ -24,12 +24,16 @@ class Waiting(Struct, frozen=True):
 
 
 class Piece(Struct, frozen=True):
-    """The next piece of the answer; any of its fields may be empty."""
+    """The next piece of the answer; any of its fields may be empty.
+
+    ``flaw`` says why a tool call cannot be read; the call is then part of ``text``.
+    """
 
     text: str = ""
     reasoning: str = ""
     tool_calls: list[ToolCall] = []
     logprobs: list[TokenLogprob] = []
+    flaw: str = ""
 
 
 class Sent(Struct, frozen=True):

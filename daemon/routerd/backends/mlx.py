@@ -88,7 +88,7 @@ async def _relay(stream: Stream, emit: Emit) -> End:
             case wire.Prefill():
                 await emit(Waiting("prefill", item.done / item.total if item.total else None))
             case wire.Piece():
-                await emit(Piece(item.text, item.reasoning, item.tool_calls, item.logprobs))
+                await emit(Piece(item.text, item.reasoning, item.tool_calls, item.logprobs, item.flaw))
             case wire.Finished():
                 return End(item.finish_reason, item.usage, item.decode_s)
     raise BackendError(FailureKind.CUT, "the model process ended the answer without saying so")

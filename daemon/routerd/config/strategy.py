@@ -11,7 +11,16 @@ from .types import Duration
 STRATEGIES = ("fallback", "balance", "weighted", "headroom", "by_complexity", "cascade", "adaptive")
 
 EscalateOn = Literal[
-    "error", "empty", "refusal", "hedged", "degenerate", "short", "invalid_json", "length", "content_filter"
+    "error",
+    "empty",
+    "refusal",
+    "hedged",
+    "broken_call",
+    "degenerate",
+    "short",
+    "invalid_json",
+    "length",
+    "content_filter",
 ]
 
 

@@ -18,7 +18,9 @@ def watched(terms: Terms) -> frozenset[Fault]:
     """The faults for which an answer is passed over."""
     listed: set[Fault] = {fault for fault in FAULTS if fault in terms.escalate_on}
     if "degenerate" in listed:
-        listed.add("invalid_json")
+        listed |= {"invalid_json", "broken_call"}
+    if "error" in terms.escalate_on:
+        listed.add("broken_call")  # nobody can use it, and by default the next is asked for what fails
     if terms.judges:
         listed.add("weak")
     return frozenset(listed)
@@ -35,9 +37,12 @@ def measured_by(chat: ChatRequest, terms: Terms) -> Ask:
     )
 
 
-def may_pass_over(finding: Finding, terms: Terms, hops: int, *, refused: bool) -> bool:
+def may_pass_over(finding: Finding, terms: Terms, hops: int, *, refused: bool, broken: bool) -> bool:
     """Whether the next candidate may be asked for a better answer than one with ``finding``.
 
-    ``hops`` were passed over before; ``refused``: one of them for a refusal, which is enough for one request.
+    ``hops`` were passed over before; ``refused``: one of them for a refusal, which is enough for one request;
+    ``broken``: one of them for a call that cannot be read, which is enough where the route does not list them.
     """
-    return hops < terms.max_hops and not (refused and finding.kind is FailureKind.REFUSAL)
+    listed = {"broken_call", "degenerate"} & set(terms.escalate_on)
+    again = finding.fault == "broken_call" and broken and not listed
+    return hops < terms.max_hops and not again and not (refused and finding.kind is FailureKind.REFUSAL)

@@ -14,7 +14,7 @@ from routerd_client.protocol import Delta, Event, Progress, Retracted
 
 from .. import clock
 from ..backends.base import End, Limited, News, Piece, Sent, Waiting
-from ..quality.degenerate import Finding
+from ..quality.degenerate import Finding, unreadable
 from ..quality.gate import Gate, examine
 from ..routing.terms import Terms
 from ..spend.quota import Told
@@ -43,6 +43,8 @@ class Reception:
         self.logprobs: list[TokenLogprob] = []
         self.timed = False
         """Whether `release_in_time` is to run beside the answer."""
+        self.flaw = ""
+        """Why a call in it cannot be read."""
         self.finding: Finding | None = None
         """What is wrong with the answer."""
         self.sent = False
@@ -99,6 +101,9 @@ class Reception:
             return
         if self._first is None:
             self._first = perf_counter()
+        if event.tool_calls:
+            event = _readable(event, len(self.tool_calls), apart=bool(self.text.strip()))
+        self.flaw = self.flaw or event.flaw
         if self._spaced and event.text:  # it was asked to go on from before the space that the caller has
             event = replace(event, text=event.text.lstrip())
             self._spaced = not event.text
@@ -173,6 +178,7 @@ class Reception:
             tool_calls=self.tool_calls,
             finish_reason=end.finish_reason,
             refusal_field=end.refusal,
+            broken_call=self.flaw,
             ask=self._ask,
             watch=None if every else self._watch,
         )
@@ -200,3 +206,16 @@ class Reception:
                             logprobs=piece.logprobs,
                         )
                     )
+
+
+def _readable(piece: Piece, before: int, *, apart: bool) -> Piece:
+    """``piece`` with the tool calls that nobody can read as text, and a flaw. ``before`` calls came already; ``apart``:
+    so did text."""
+    broken = [(call, wrong) for call in piece.tool_calls if (wrong := unreadable(call))]
+    if not broken:
+        return piece
+    sound = [call for call in piece.tool_calls if not unreadable(call)]
+    lines = [f"{call.function.name}({call.function.arguments})" for call, _ in broken]
+    text = "\n".join([piece.text, *lines] if piece.text or apart else lines)
+    numbered = [replace(call, index=before + at) for at, call in enumerate(sound)]
+    return replace(piece, text=text, tool_calls=numbered, flaw=piece.flaw or broken[0][1])

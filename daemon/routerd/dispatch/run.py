@@ -70,7 +70,7 @@ class Run:
         """What it cost, in micro-dollars."""
         self._pieces = 0
         self._hops = 0
-        self._refused = False
+        self._refused = self._broken = False
         self._emit = emit
         self._arrived = perf_counter()
         self.reception = self._receive(judged=False)
@@ -151,13 +151,14 @@ class Run:
         """Whether the answer under way is to be passed over; ``more`` candidates are left."""
         if finding is None or not more or not self.minds(finding):
             return False
-        return may_pass_over(finding, self.terms, self._hops, refused=self._refused)
+        return may_pass_over(finding, self.terms, self._hops, refused=self._refused, broken=self._broken)
 
     def pass_over(self, answer: Answer) -> None:
         """Keep ``answer`` for the case that nobody does better. Call it after `end_attempt`."""
         assert answer.finding
         self._hops += 1
         self._refused = self._refused or answer.finding.kind is FailureKind.REFUSAL
+        self._broken = self._broken or answer.finding.fault == "broken_call"
         self.spare = self.spare or answer
 
     def may_go_on(self) -> bool:
@@ -195,7 +196,9 @@ class Run:
             self.reception = reception
         await reception.release()
         finish = end.finish_reason
-        if reception.tool_calls and finish is FinishReason.STOP:
+        if reception.flaw and finish is FinishReason.TOOL_CALLS:
+            finish = FinishReason.STOP  # whoever acts on it would act on a part of what the model wanted
+        elif reception.tool_calls and not reception.flaw and finish is FinishReason.STOP:
             finish = FinishReason.TOOL_CALLS
         decoded = end.usage.completion_tokens - 1
         return Done(

@@ -33,8 +33,20 @@ class Ask(Struct, frozen=True, kw_only=True):
 NOTHING_ASKED = Ask()
 
 
-Fault = Literal["content_filter", "refusal", "hedged", "empty", "degenerate", "short", "invalid_json", "length", "weak"]
-"""What is wrong with an answer. ``degenerate``: a loop, or a broken tool call; ``weak``: a cascade's judge says so."""
+Fault = Literal[
+    "content_filter",
+    "refusal",
+    "hedged",
+    "broken_call",
+    "empty",
+    "degenerate",
+    "short",
+    "invalid_json",
+    "length",
+    "weak",
+]
+"""What is wrong with an answer. ``broken_call``: a tool call that cannot be read; ``degenerate``: a loop, or a call
+that does not fit its tool; ``weak``: a cascade's judge says so."""
 
 _KINDS: dict[Fault, FailureKind] = {
     "content_filter": FailureKind.CONTENT_FILTERED,
@@ -69,7 +81,7 @@ def faults(
     """All that makes a whole answer worthless, the worst first. Bounded time on any text."""
     cut = finish_reason is FinishReason.LENGTH
     if tool_calls:
-        if wrong := next(filter(None, (broken(call, ask.tools) for call in tool_calls)), ""):
+        if wrong := next(filter(None, (misfit(call, ask.tools) for call in tool_calls)), ""):
             yield Finding("degenerate", wrong)
         return
     said = text.strip()
@@ -87,16 +99,26 @@ def faults(
         yield Finding("length", "the answer was cut by the token limit, and the route asks for whole answers")
 
 
-def broken(call: ToolCall, tools: Sequence[Tool]) -> str:
-    """What is wrong with a tool call, in words; ``""`` for nothing. Without ``tools`` any name will do."""
+def unreadable(call: ToolCall) -> str:
+    """Say why nobody can make anything of a tool call; ``""`` where one can."""
+    if not call.function.name:
+        return "a tool call of the answer names no function"
+    try:
+        msgspec.json.decode(call.function.arguments or "{}")
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        return f"the arguments of its call of {call.function.name} are no JSON: {error}"
+    return ""
+
+
+def misfit(call: ToolCall, tools: Sequence[Tool]) -> str:
+    """Say what is wrong with a tool call; ``""`` for nothing. Without ``tools`` any name will do."""
+    if wrong := unreadable(call):
+        return wrong
     name = call.function.name
     spec = next((tool.function for tool in tools if tool.function.name == name), None)
     if tools and spec is None:
-        return f"the answer calls a tool that is not there: {name or 'without a name'}"
-    try:
-        arguments = msgspec.json.decode(call.function.arguments or "{}")
-    except (msgspec.DecodeError, RecursionError) as error:
-        return f"the arguments of its call of {name} are no JSON: {error}"
+        return f"the answer calls a tool that is not there: {name}"
+    arguments = msgspec.json.decode(call.function.arguments or "{}")
     if not isinstance(arguments, dict):
         return f"the arguments of its call of {name} are no JSON object"
     wrong = violation(arguments, spec.parameters) if spec and spec.parameters else ""

@@ -7,7 +7,7 @@ from typing import Generic, Literal, Protocol, TypeVar
 
 from routerd_client.chat import FinishReason, ToolCall
 
-from .degenerate import NOTHING_ASKED, Ask, Fault, Finding, broken, faults
+from .degenerate import NOTHING_ASKED, Ask, Fault, Finding, faults, misfit
 from .refusal import Verdict, glance, judge
 
 CHARS = 160
@@ -23,6 +23,9 @@ class Part(Protocol):
     def reasoning(self) -> str: ...
     @property
     def tool_calls(self) -> Sequence[ToolCall]: ...
+    @property
+    def flaw(self) -> str:
+        """Why a tool call cannot be read, which is then part of the text."""
 
 
 P = TypeVar("P", bound=Part)
@@ -34,10 +37,12 @@ def examine(
     tool_calls: Sequence[ToolCall] = (),
     finish_reason: FinishReason | None = None,
     refusal_field: str = "",
+    broken_call: str = "",
     ask: Ask = NOTHING_ASKED,
     watch: frozenset[Fault] | None = None,
 ) -> Finding | None:
-    """The first fault of a whole answer that is in ``watch`` (None: the first of all)."""
+    """The first fault of a whole answer that is in ``watch`` (None: the first of all). ``broken_call``: why a call in
+    it cannot be read."""
     verdict = judge(
         text,
         finish_reason=finish_reason,
@@ -49,6 +54,7 @@ def examine(
     found = [
         _filtered() if filtered else None,
         _refused(verdict) if verdict.refusal and (refusal_field or verdict.kind != "silent") else None,
+        Finding("broken_call", broken_call) if broken_call else None,
         *faults(text, tool_calls=tool_calls, finish_reason=finish_reason, ask=ask),
     ]
     return next((each for each in found if each and (watch is None or each.fault in watch)), None)
@@ -110,6 +116,8 @@ class Gate(Generic[P]):
         self._text.append(piece.text)
         if self._mode == "safe":
             return []
+        if piece.flaw and "broken_call" in self._watch:
+            return Finding("broken_call", piece.flaw)
         if self._began is None and piece.text.strip():
             self._began = now
         if piece.tool_calls:
@@ -133,7 +141,7 @@ class Gate(Generic[P]):
         return held
 
     def _called(self, calls: Sequence[ToolCall]) -> list[P] | Finding:
-        wrong = next(filter(None, (broken(call, self._ask.tools) for call in calls)), "")
+        wrong = next(filter(None, (misfit(call, self._ask.tools) for call in calls)), "")
         if wrong and "degenerate" in self._watch:
             return Finding("degenerate", wrong)
         return self.release()

@@ -7,6 +7,7 @@ from typing import Any
 from routerd_client.records import FailureKind as K
 
 from .fake_formats import Knobs
+from .fake_worker import BROKEN_CALL
 from .fault import COOLDOWN, SECOND, Api, Expect, Fault, Mode, Worker, api, everywhere
 
 REFUSES = ["I'm sorry, ", "but I can't ", "help with that request."]
@@ -19,6 +20,11 @@ TOOL = {
     },
 }
 AS_JSON = {"type": "json_object"}
+TOUCHY = {"health": {"allowed_fails": 1}}
+"""One failure that counts opens the breaker."""
+BOTH_BREAK = Expect(
+    tries="first: degenerate, second: degenerate", text='I look. \nlook({"at": "\\d"})', flaw=K.DEGENERATE
+)
 
 
 def _fault(
@@ -30,10 +36,19 @@ def _fault(
     on: str = "",
     second: Api = SECOND,
     options: dict[str, Any] | None = None,
+    config: dict[str, Any] | None = None,
 ) -> Fault:
-    endpoint = {"escalate_on": ["error", on]} if on else {}
+    endpoint: dict[str, Any] = {"escalate_on": ["error", on]} if on else {}
     backends: dict[str, Any] = {"first": first, "second": second}
-    return Fault(name=name, does=does, backends=backends, expect=expect, endpoint=endpoint, options=options or {})
+    return Fault(
+        name=name,
+        does=does,
+        backends=backends,
+        expect=expect,
+        endpoint=endpoint,
+        options=options or {},
+        config=config or {},
+    )
 
 
 def _late(kind: K) -> dict[Mode, Expect]:
@@ -86,11 +101,46 @@ ANSWERS: tuple[Fault, ...] = (
     ),
     _fault(
         "broken tool call",
-        "a tool call whose arguments are no JSON",
+        "a tool call whose arguments are no JSON: the next is asked, and no breaker counts it",
         api(pieces=[], calls=[("look", '{"at": ')]),
-        everywhere(tries="first: degenerate, second"),
-        on="degenerate",
+        everywhere(tries="first: degenerate, second", again=Expect(tries="first: degenerate, second")),
         options={"tools": [TOOL]},
+        config=TOUCHY,
+    ),
+    _fault(
+        "broken tool calls everywhere",
+        "the next one's is broken too: the caller gets the first answer, the call as text",
+        api(pieces=["I look. "], calls=[("look", '{"at": "\\d"}')]),
+        {
+            "live": Expect(tries="first", text='I look. \nlook({"at": "\\d"})', flaw=K.DEGENERATE),
+            "safe": BOTH_BREAK,
+            "whole": BOTH_BREAK,
+        },
+        second=api(pieces=[], calls=[("look", '{"at": NaN}')]),
+        options={"tools": [TOOL]},
+    ),
+    _fault(
+        "a tool call that does not fit",
+        "it misses its tool's schema: it is delivered, and marked",
+        api(pieces=["I look."], calls=[("look", '{"at": 5}')]),
+        everywhere(tries="first", flaw=K.DEGENERATE),
+        options={"tools": [TOOL]},
+    ),
+    Fault(
+        name="a model's broken tool call",
+        does="a model of this machine writes a call that nobody can read: the next is asked, and no breaker counts it",
+        backends={"first": Worker(options="--broken-call"), "second": SECOND},
+        expect=everywhere(tries="first: degenerate, second", again=Expect(tries="first: degenerate, second")),
+        options={"tools": [TOOL]},
+        config=TOUCHY,
+    ),
+    Fault(
+        name="a model's broken tool call, nobody else",
+        does="there is no other: the caller gets the text, marked",
+        backends={"first": Worker(options="--broken-call")},
+        expect=everywhere(tries="first: degenerate", text=BROKEN_CALL, flaw=K.DEGENERATE),
+        options={"tools": [TOOL]},
+        config=TOUCHY,
     ),
     _fault(
         "invalid JSON",

@@ -27,6 +27,7 @@ from .. import wire
 
 MEMORY = wire.Memory(active=1_000_000, peak=2_000_000, cache=500_000, kv=0)
 EXIT_LOAD_FAILED = 3
+BROKEN_CALL = '<tool_call>{"name": "look", "arguments": {"at": </tool_call>'
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -55,6 +56,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--garbage", action="store_true", help="answer with bytes that are no frame")
     add("--fail", metavar="KIND", help="fail every request, before its first token, with this FailureKind")
     add("--fail-while", type=Path, help="--fail only for as long as this file exists")
+    add("--broken-call", action="store_true", help="the answer is a tool call that cannot be read")
     add("--echo", action="store_true", help="the answer is the last user message")
     add("--deaf", action="store_true", help="stop reading the socket after the load: not even a Cancel is heard")
     add("--record", type=Path, help="append a JSON line for each Generate, Cancel and Count to this file")
@@ -160,6 +162,11 @@ class FakeWorker:
             self._socket.sendall(b"\xff" * 64)
         if options.fail and (options.fail_while is None or options.fail_while.exists()):
             self._end(wire.Failed(id=id_, kind=FailureKind(options.fail), message=f"made to fail: {options.fail}"))
+            return
+        if options.broken_call:
+            self.send(wire.Piece(id=id_, text=BROKEN_CALL, flaw="the model wrote a tool call that cannot be read"))
+            usage = Usage(prompt_tokens=7, completion_tokens=9)
+            self._end(wire.Finished(id=id_, finish_reason=FinishReason.STOP, usage=usage, decode_s=0.01))
             return
         words = request.chat.messages[-1].text.split(" ") if options.echo else [f"t{n}" for n in range(options.tokens)]
         words = words[: request.chat.max_tokens]

@@ -2,51 +2,52 @@
 
 from __future__ import annotations
 
-import json
 import secrets
-from typing import Any
 
 from msgspec import Struct
 
 from routerd_client.chat import FinishReason, Function, ToolCall, Usage
-from routerd_client.records import FailureKind
 
+from .formats.segments import Segment
 from .lm import Model
 from .prompt import Prompt
 from .stops import StopScanner
-from .validate import RequestError
 
 PRIMED = 4
 """Tokens before the answer that its detokenizer is told of; one that has text would do."""
+LONGEST_SHOWN = 200
+"""Characters of a broken call that its message shows."""
 
 
 class Output(Struct):
-    """What some tokens brought. Any of it may be empty."""
+    """What some tokens brought. Any of it may be empty. ``flaw``: why a call in ``text`` cannot be read."""
 
     text: str = ""
     reasoning: str = ""
     tool_calls: list[ToolCall] = []
+    flaw: str = ""
 
 
 class Answer:
     """Takes an answer's tokens one by one. ``finish_reason`` is set once it has ended.
 
     Stop strings count in the answer's visible text only: what a model thinks, or hands to a tool,
-    is not the caller's to cut. White space next to a marker belongs to the marker.
+    is not the caller's to cut. White space next to a marker belongs to the marker. Calls are kept until the answer
+    ends: where a later one is broken, another model may still be asked. A call that cannot be read is text, and a
+    flaw.
     """
 
     def __init__(self, model: Model, prompt: Prompt, stops: list[str]) -> None:
-        self._model = model
-        self._tools = prompt.tools
         self._detokenizer = model.detokenizer()
         if prompt.continues:
             self._prime(prompt.ids[-PRIMED:])
-        self._segmenter = model.segmenter(prompt.initial_state, tools=bool(prompt.tools))
+        self._marks = model.grammar.marks
+        self._segmenter = model.segmenter(prompt.initial_state, prompt.tools, fresh=not prompt.continues)
         self._stops = StopScanner(stops)
-        self._state = prompt.initial_state
+        self._kind = self._segmenter.kind
         self._after_marker = False
-        self._tool_text = ""
-        self._calls = 0
+        self._calls: list[ToolCall] = []
+        self._flawed = False
         self._prompt_tokens = len(prompt.ids)
         self._completion = self._reasoning = 0
         self.cached_tokens = 0
@@ -70,81 +71,76 @@ class Answer:
 
     def feed(self, token: int, finish: str | None) -> Output:
         """Take the next token. ``finish`` is the generator's word on it: ``stop`` (it is an end token),
-        ``length`` (it is the last one), or ``None``.
-
-        Raises `RequestError` kind ``malformed`` for a tool call that cannot be read.
-        """
+        ``length`` (it is the last one), or ``None``."""
         self._completion += 1
-        if finish != "stop":
-            self._detokenizer.add_token(token)
+        coded = "" if finish == "stop" else self._coded(token)
         if finish:
             self._detokenizer.finalize()
+            coded += self._detokenizer.last_segment
         output = Output()
-        self._take(self._segmenter.feed(self._detokenizer.last_segment), output)
-        self._reasoning += self._state == "reasoning"
+        self._take(self._segmenter.feed(coded), output)
+        self._reasoning += self._segmenter.kind == "reasoning"
         if finish:
             self._end(finish, output)
         elif self._stops.hit:
-            self._finish(FinishReason.STOP)
+            self._finish(FinishReason.STOP, output)
         return output
+
+    def _coded(self, token: int) -> str:
+        """The text that ``token`` brings, markers as the format codes them."""
+        code = self._marks.of(token)
+        if code:
+            self._detokenizer.finalize()  # no character reaches over a marker
+        else:
+            self._detokenizer.add_token(token)
+        text: str = self._detokenizer.last_segment
+        return text + code
 
     def _end(self, finish: str, output: Output) -> None:
         self._take(self._segmenter.flush(), output)
         output.text += self._stops.flush()
-        if finish == "length" and not self._stops.hit:
-            # A call cut short is no call: the finish reason says what happened.
-            self.finish_reason = FinishReason.LENGTH
+        cut = finish == "length" and not self._stops.hit
+        self._finish(FinishReason.LENGTH if cut else FinishReason.STOP, output)
+
+    def _finish(self, reason: FinishReason, output: Output) -> None:
+        output.tool_calls = self._calls
+        if self._calls and not self._flawed and reason is FinishReason.STOP:
+            reason = FinishReason.TOOL_CALLS
+        self.finish_reason = reason
+
+    def _take(self, segments: list[Segment], output: Output) -> None:
+        for segment in segments:
+            if segment.kind != self._kind:
+                # No stop string reaches over a marker.
+                output.text += self._stops.flush()
+                self._kind, self._after_marker = segment.kind, True
+            self._add(segment, output)
+
+    def _add(self, segment: Segment, output: Output) -> None:
+        if segment.kind == "call":
+            self._call(segment, output)
             return
-        self._close_tool(output)
-        self._finish(FinishReason.STOP)
-
-    def _finish(self, reason: FinishReason) -> None:
-        self.finish_reason = FinishReason.TOOL_CALLS if self._calls else reason
-
-    def _take(self, segments: list[tuple[str, str]], output: Output) -> None:
-        for state, text in segments:
-            if state != self._state:
-                self._enter(state, output)
-            self._add(state, text, output)
-
-    def _enter(self, state: str, output: Output) -> None:
-        if self._state == "tool":
-            self._close_tool(output)
-        # No stop string reaches over a marker.
-        output.text += self._stops.flush()
-        self._state, self._after_marker = state, True
-
-    def _add(self, state: str, text: str, output: Output) -> None:
-        if state == "tool":
-            self._tool_text += text
-            return
+        text = segment.text
         if self._after_marker:
             text = text.lstrip()
             self._after_marker = not text
-        if state == "reasoning":
+        if segment.kind == "reasoning":
             output.reasoning += text
-        elif state == "normal":
+        else:
             output.text += self._stops.feed(text)
 
-    def _close_tool(self, output: Output) -> None:
-        text, self._tool_text = self._tool_text, ""
-        if not text.strip() or self._stops.hit:
+    def _call(self, segment: Segment, output: Output) -> None:
+        if self._stops.hit:
             return
-        try:
-            calls = [self._call(call) for call in self._model.parse_tool_calls(text, self._tools)]
-        except Exception as exc:  # each model family has its own parser, each with its own exceptions
-            raise RequestError(
-                FailureKind.MALFORMED, f"the model wrote a tool call that cannot be read: {text[:200]!r} ({exc})"
-            ) from exc
-        output.tool_calls = [*output.tool_calls, *calls]
-
-    def _call(self, parsed: dict[str, Any]) -> ToolCall:
-        name, arguments = parsed["name"], parsed.get("arguments", {})
-        if not isinstance(name, str) or not name:
-            raise ValueError("it names no function")
-        if isinstance(arguments, str):
-            arguments = json.loads(arguments)
-        function = Function(name, json.dumps(arguments, ensure_ascii=False))
-        call = ToolCall(id=f"call_{secrets.token_hex(12)}", function=function, index=self._calls)
-        self._calls += 1
-        return call
+        reading = segment.reading
+        for read in reading.calls:
+            function = Function(read.name, read.arguments)
+            self._calls.append(ToolCall(f"call_{secrets.token_hex(12)}", function, index=len(self._calls)))
+        if reading.why:
+            self._flawed = True
+            output.text += segment.before + reading.left if reading.calls else segment.text
+            shown = reading.left[:LONGEST_SHOWN]
+            output.flaw = f"the model wrote a tool call that cannot be read: {shown!r} ({reading.why})"
+        elif reading.left:
+            self._kind, self._after_marker = "text", bool(reading.calls)
+            self._add(Segment("text", reading.left), output)

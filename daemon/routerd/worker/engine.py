@@ -220,6 +220,7 @@ class Engine:
                 reasoning=output.reasoning,
                 tool_calls=output.tool_calls,
                 logprobs=logprobs,
+                flaw=output.flaw,
             )
         )
 

@@ -6,9 +6,11 @@ Importing this takes a second; nothing outside the worker does.
 from __future__ import annotations
 
 import copy
+import importlib
 import logging
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,7 +24,15 @@ from mlx_lm.utils import load_adapters, load_config, load_model, load_tokenizer
 
 from ..models.errors import BrokenModelError
 from . import defaults
+from .formats import table
+from .formats.blocks import Parser, parsed
+from .formats.grammar import Family, Grammar
+from .formats.harmony import Harmony
+from .formats.reading import Reading, Tools, UnreadableError
+from .formats.segments import Kind, Segment, Segmenter
+from .formats.tagged import Tagged
 from .literal import Literal
+from .spelling import Spelling
 
 __all__ = [
     "KvCaches",
@@ -58,25 +68,62 @@ class _WithoutTools:
         return getattr(self._tokenizer, name)
 
 
-class Segmenter:
-    """Splits decoded text into (state, text): ``normal``, ``reasoning`` or ``tool``, markers removed."""
+class _Machine:
+    """See `Segmenter`; by mlx-lm's own state machine, for families whose channels it describes."""
 
-    def __init__(self, machine: Any, initial: str) -> None:
+    def __init__(self, tokenizer: Any, initial: str, tools: Tools) -> None:
+        machine = make_text_state_machine(tokenizer if tools else _WithoutTools(tokenizer))
         self._state = machine.make_state(initial)
+        self._parse = parsed(tokenizer.tool_parser) if tools and tokenizer.tool_parser else None
+        self._tools = tools
+        self._call = ""
 
     @property
-    def state(self) -> str:
-        return str(self._state[0])
+    def kind(self) -> Kind:
+        return _KINDS.get(str(self._state[0]), "text")
 
-    def feed(self, text: str) -> list[tuple[str, str]]:
-        """Segments in order, empty ones included: they tell that a state was passed."""
-        self._state, segments = TextStateMachine.split(self._state, text)
-        return list(segments)
+    def feed(self, coded: str) -> list[Segment]:
+        self._state, found = TextStateMachine.split(self._state, coded)
+        out: list[Segment] = []
+        for state, text in found:
+            if state != "tool" and self._call:
+                out.append(self._read())
+            if state == "tool":
+                self._call += text
+            elif text and state != "header":
+                out.append(Segment(_KINDS.get(state, "text"), text))
+        return out
 
-    def flush(self) -> list[tuple[str, str]]:
-        """What was kept back as the possible start of a marker."""
-        self._state, text, state = TextStateMachine.flush(self._state)
-        return [(state, text)]
+    def flush(self) -> list[Segment]:
+        self._state, held, state = TextStateMachine.flush(self._state)
+        if state == "tool":
+            self._call += held
+            held = ""
+        out = [self._read()] if self._call else []
+        return [*out, Segment(_KINDS.get(state, "text"), held)] if held else out
+
+    def _read(self) -> Segment:
+        text, self._call = self._call, ""
+        try:
+            reading = Reading(self._parse(text, self._tools) if self._parse else [])
+        except UnreadableError as error:
+            reading = Reading([], text, str(error))
+        return Segment("call", text, reading)
+
+
+_KINDS: dict[str, Kind] = {"reasoning": "reasoning", "tool": "call"}
+
+
+def tool_parser(name: str) -> Parser:
+    """mlx-lm's own parser of that name."""
+    parser: Parser = importlib.import_module(f"mlx_lm.tool_parsers.{name}").parse_tool_call
+    return parser
+
+
+@cache
+def families() -> Family:
+    """The table of what models write."""
+    return table.family(tool_parser)
 
 
 class Share(NamedTuple):
@@ -98,20 +145,21 @@ class Model:
         self.vocab = 0
         self.share = Share()
         self.longest_token = max(map(len, tokenizer.get_vocab()), default=1)
-        special, answer = _special_tokens(tokenizer), _answer_markers(tokenizer)
+        self.grammar = Grammar(families(), _added_tokens(tokenizer), str(tokenizer.chat_template or ""))
+        special, answer = _special_tokens(tokenizer), _answer_markers(tokenizer) | self.grammar.texts
         self.markers = Literal(special | answer)
         self.turn_markers = Literal(special - answer)
         self._atoms = _atoms(tokenizer)
-        self._machine = make_text_state_machine(tokenizer)
-        self._machine_without_tools = make_text_state_machine(_WithoutTools(tokenizer))
+        self._spelling = Spelling(tokenizer)
 
     @property
     def tools(self) -> bool:
-        return bool(self.tokenizer.has_tool_calling)
+        """Whether its calls of tools can be read."""
+        return self.grammar.calls
 
     @property
     def reasoning(self) -> bool:
-        return bool(self.tokenizer.has_thinking)
+        return self.grammar.reasoning or self.grammar.harmony or bool(self.tokenizer.has_thinking)
 
     @property
     def has_chat_template(self) -> bool:
@@ -133,24 +181,33 @@ class Model:
         """Where ``text`` may be cut, and its parts encoded each by itself to the same tokens."""
         return (match.start() for match in self._atoms.finditer(text)) if self._atoms else iter(())
 
-    def initial_state(self, prompt: list[int]) -> str:
-        """The state an answer to ``prompt`` starts in: a template may have opened the reasoning already."""
+    def initial_state(self, rendered: str) -> str:
+        """The state an answer to a prompt that ends as ``rendered`` starts in: ``normal``, ``reasoning`` where the
+        template has opened it, or ``header``."""
+        end = rendered.rstrip()
         if self.tokenizer.response_initial_state:
             return str(self.tokenizer.response_initial_state)
-        if not self.reasoning:
-            return "normal"
-        start, end = self.tokenizer.rfind_think_start(prompt), self.tokenizer.rfind_think_end(prompt)
-        return "reasoning" if start > end else "normal"
+        if self.grammar.harmony:
+            analysis = end.endswith("analysis<|message|>")
+            return "reasoning" if analysis else "header" if end.endswith("<|start|>assistant") else "normal"
+        openings = [self.grammar.marks.plain(pair.open) for pair in self.grammar.pairs]
+        return "reasoning" if any(end.endswith(opening) for opening in openings) else "normal"
 
     def lasting(self, prompt: list[int]) -> int:
         """How many tokens of ``prompt`` the conversation's next turn repeats: an opened reasoning it does not."""
-        if not self.reasoning:
+        if not self.tokenizer.has_thinking:
             return len(prompt)
         start = self.tokenizer.rfind_think_start(prompt, start=max(0, len(prompt) - THINK_TAIL))
         return int(start) if start >= 0 else len(prompt)
 
-    def segmenter(self, initial: str, *, tools: bool) -> Segmenter:
-        return Segmenter(self._machine if tools else self._machine_without_tools, initial)
+    def segmenter(self, initial: str, tools: Tools, *, fresh: bool = True) -> Segmenter:
+        """A segmenter of an answer that starts in ``initial``; ``fresh``: at its beginning."""
+        if self.tokenizer.response_initial_state:
+            return _Machine(self.tokenizer, initial, tools)
+        opened = initial == "reasoning"
+        if self.grammar.harmony:
+            return Harmony(self.grammar.marks, tools, opened=opened, header=initial == "header")
+        return Tagged(self.grammar, tools, opened=opened, fresh=fresh)
 
     def detokenizer(self) -> Any:
         return self.tokenizer.detokenizer
@@ -158,10 +215,9 @@ class Model:
     def token_text(self, token: int) -> str:
         return str(self.tokenizer.decode([token]))
 
-    def parse_tool_calls(self, text: str, tools: list[dict[str, Any]]) -> list[Any]:
-        """The calls in ``text``, each a mapping with name and arguments. Raises what the parser raises."""
-        parsed = self.tokenizer.tool_parser(text, tools)
-        return parsed if isinstance(parsed, list) else [parsed]
+    def token_bytes(self, token: int) -> bytes | None:
+        """The bytes that ``token`` adds to a text; None where its tokenizer does not tell."""
+        return self._spelling.of(token)
 
     def generator(self, concurrency: int) -> Any:
         """A fresh `BatchGenerator` for up to ``concurrency`` answers at once, memory limits set for it."""
@@ -184,6 +240,10 @@ class Model:
 def _special_tokens(tokenizer: Any) -> set[str]:
     added = getattr(tokenizer, "added_tokens_decoder", {})
     return {str(token) for token in added.values() if token.special} | set(tokenizer.all_special_tokens)
+
+
+def _added_tokens(tokenizer: Any) -> Mapping[int, str]:
+    return {id_: str(token) for id_, token in getattr(tokenizer, "added_tokens_decoder", {}).items()}
 
 
 def _atoms(tokenizer: Any) -> re.Pattern[str] | None:

@@ -68,17 +68,19 @@ def prepare(model: Model, chat: ChatRequest, max_tokens: int) -> Prompt:
     ``bad_request`` where the template refuses, ``context_overflow`` where no room for an answer is left.
     """
     tools = offered_tools(chat)
-    ids = _tokenize(model, chat, tools)
+    rendered, begun = _parts(model, chat, tools)
+    ids = _tokenize(model, rendered + begun)
     room = model.context - len(ids)
     if room < 1:
         raise _overflow(f"the prompt has {len(ids)} tokens", model)
-    if chat.continues and model.initial_state(ids) == "reasoning":
+    state = model.initial_state(rendered)
+    if chat.continues and state == "reasoning":
         raise bad("this model reasons before it answers: it cannot go on from an answer's beginning")
     if not ids or not 0 <= min(ids) <= max(ids) < model.vocab:
         raise bad("the prompt comes to no tokens, or to tokens the model does not have: its tokenizer does not fit it")
     return Prompt(
         ids,
-        model.initial_state(ids),
+        state,
         min(chat.max_tokens or max_tokens, room),
         tools,
         continues=chat.continues,
@@ -97,16 +99,17 @@ def offered_tools(chat: ChatRequest) -> list[dict[str, Any]]:
 
 def text(model: Model, chat: ChatRequest) -> str:
     """The prompt's text, to be tokenized in `pieces`. Raises ``bad_request`` where the template refuses."""
-    return _text(model, chat, offered_tools(chat))
+    return "".join(_parts(model, chat, offered_tools(chat)))
 
 
-def _text(model: Model, chat: ChatRequest, tools: list[dict[str, Any]]) -> str:
+def _parts(model: Model, chat: ChatRequest, tools: list[dict[str, Any]]) -> tuple[str, str]:
+    """The prompt's text up to where the answer begins, and the answer's beginning."""
     begun = ""
     if chat.continues:
         begun = model.markers.cut(_beginning(chat))
         chat = msgspec.structs.replace(chat, messages=chat.messages[:-1])
     text = _render(model, chat, tools) if model.has_chat_template else model.markers.cut(plain(chat.messages))
-    return text + begun
+    return text, begun
 
 
 def _beginning(chat: ChatRequest) -> str:
@@ -117,8 +120,7 @@ def _beginning(chat: ChatRequest) -> str:
     return last.text
 
 
-def _tokenize(model: Model, chat: ChatRequest, tools: list[dict[str, Any]]) -> list[int]:
-    text = _text(model, chat, tools)
+def _tokenize(model: Model, text: str) -> list[int]:
     # No token is longer than the longest, so this many characters cannot fit: no need to count them exactly.
     if len(text) > model.context * model.longest_token:
         raise _overflow(f"the prompt has {len(text)} characters", model)

@@ -11,9 +11,8 @@ import msgspec
 from msgspec import Struct
 
 from routerd_client.chat import FinishReason, Function, ToolCall, Usage
-from routerd_client.records import FailureKind
 
-from ...wire import Failed, Finished, Piece, Prefill
+from ...wire import Finished, Piece, Prefill
 from ..stops import StopScanner
 
 _KEEPALIVE = re.compile(rb": keepalive (\d+)/(\d+)")
@@ -98,12 +97,9 @@ class Reply:
             return Piece(id=self._id, tokens=0)
         return Prefill(id=self._id, done=self._prefilled, total=self._usage.prompt_tokens)
 
-    def end(self) -> Finished | Failed:
+    def end(self) -> Finished:
         """How it ended; to be asked once the stream has, or once it is `stopped`."""
-        if self._finish == "tool_calls" and not self._calls:
-            text = "the model wrote a tool call that cannot be read"
-            return Failed(id=self._id, kind=FailureKind.MALFORMED, message=text)
-        usage, reason = self._usage, FinishReason(self._finish or "stop")
+        usage, reason = self._usage, FinishReason.STOP if self._broken else FinishReason(self._finish or "stop")
         if self.stopped:
             # The server goes on until it sees that nobody listens: its own count never comes.
             usage = msgspec.structs.replace(usage, completion_tokens=self._count(self._thought + self._said))
@@ -130,7 +126,13 @@ class Reply:
         if self._finish or delta.tool_calls:
             text += self._stops.flush()
         calls = [] if self.stopped else [self._call(call) for call in delta.tool_calls]
-        return Piece(id=self._id, text=text, reasoning=reasoning, tool_calls=calls)
+        flaw = "the model wrote a tool call that cannot be read" if self._broken else ""
+        return Piece(id=self._id, text=text, reasoning=reasoning, tool_calls=calls, flaw=flaw)
+
+    @property
+    def _broken(self) -> bool:
+        """Whether the model called a tool and the server could not read the call: it leaves out what it wrote."""
+        return self._finish == "tool_calls" and not self._calls
 
     def _call(self, call: _Call) -> ToolCall:
         # Where the model wrote them as a string, the server has put that into another.

@@ -1,0 +1,1 @@
+"""What models write around their answers: reasoning, tool calls, channels; one table of families."""

@@ -1,0 +1,86 @@
+"""Calls written between markers of their own, each read by itself."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from msgspec import Struct
+
+from .reading import Call, Reader, Reading, Tools, UnreadableError, call
+
+Parser = Callable[[str, Any], Any]
+"""mlx-lm's: text and tools to a mapping with name and arguments, or a list of them. Raises what it likes."""
+Parse = Callable[[str, Tools], list[Call]]
+"""The calls in a text. Raises `UnreadableError`."""
+
+
+class Unit(Struct, frozen=True):
+    """Where one call begins and ends."""
+
+    open: str
+    close: str
+
+
+def each(parse: Parse, unit: Unit) -> Reader:
+    """A reader of the calls between ``unit``'s markers; nothing but white space may stand between two of them."""
+
+    def read(text: str, tools: Tools) -> Reading:
+        calls: list[Call] = []
+        at = 0
+        for begin, end in _units(unit, text):
+            if text[at:begin].strip():
+                break
+            try:
+                calls += parse(text[begin:end], tools)
+            except UnreadableError as error:
+                return Reading(calls, text[begin:], str(error))
+            at = end
+        left = text[at:]
+        if not left.strip():
+            return Reading(calls) if calls else Reading([], text, "it has no call")
+        return Reading(calls, left, "" if calls and unit.open not in left else "it is cut, or no call")
+
+    return read
+
+
+def whole(parse: Parse, complete: re.Pattern[str]) -> Reader:
+    """A reader of text that is read in one piece, where it is ``complete``, or not at all."""
+
+    def read(text: str, tools: Tools) -> Reading:
+        if not complete.fullmatch(text):
+            return Reading([], text, "it is cut, or no call")
+        try:
+            return Reading(parse(text, tools))
+        except UnreadableError as error:
+            return Reading([], text, str(error))
+
+    return read
+
+
+def parsed(parse: Parser) -> Parse:
+    """mlx-lm's parser, failing with `UnreadableError` alone. A value that is not of its parameter's type stays text."""
+
+    def read(text: str, tools: Tools) -> list[Call]:
+        failure = ""
+        for offered in (list(tools), None):
+            try:
+                found = parse(text, offered)
+                found = found if isinstance(found, list) else [found]
+                return [call(one["name"], one.get("arguments")) for one in found]
+            except Exception as error:  # each family's parser has exceptions of its own
+                failure = failure or str(error) or type(error).__name__
+        raise UnreadableError(failure)
+
+    return read
+
+
+def _units(unit: Unit, text: str) -> Iterator[tuple[int, int]]:
+    at = 0
+    while (begin := text.find(unit.open, at)) >= 0:
+        end = text.find(unit.close, begin + len(unit.open))
+        if end < 0:
+            return
+        at = end + len(unit.close)
+        yield begin, at

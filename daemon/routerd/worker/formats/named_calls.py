@@ -1,0 +1,51 @@
+"""Calls written as a name and its JSON arguments, as Mistral, Kimi and DeepSeek do."""
+
+from __future__ import annotations
+
+import re
+
+from .reading import Call, Reader, Reading, Tools, UnreadableError, call, decode_at
+
+_MISTRAL = re.compile(
+    r"\s*(?:\[TOOL_CALLS\])?\s*(?P<name>[\w.-]+)\s*(?:\[CALL_ID\]\s*[\w-]*\s*)?(?:\[ARGS\])?\s*(?=\{)"
+)
+_KIMI = re.compile(
+    r"\s*<\|tool_call_begin\|>\s*(?:functions\.)?(?P<name>[^\s<]+?)(?::\d+)?\s*<\|tool_call_argument_begin\|>"
+)
+_KIMI_END = re.compile(r"\s*<\|tool_call_end\|>")
+_DEEPSEEK = re.compile(
+    r"\s*<｜tool▁call▁begin｜>\s*(?:function<｜tool▁sep｜>(?P<name>[^\s<`]+)\s*(?:```(?:json)?)?|(?P<other>[^\s<]+?)<｜tool▁sep｜>)"
+)
+_DEEPSEEK_END = re.compile(r"\s*(?:```)?\s*<｜tool▁call▁end｜>")
+_NEVER = re.compile(r"(?!)")
+
+
+def reader(head: re.Pattern[str], end: re.Pattern[str] = _NEVER) -> Reader:
+    """A reader of calls that each begin with ``head``, which has the name, and end with ``end`` where that is there."""
+
+    def read(text: str, tools: Tools) -> Reading:  # noqa: ARG001 - the names need no table
+        calls: list[Call] = []
+        at = 0
+        while found := head.match(text, at):
+            try:
+                made, then = _call(found, text)
+            except UnreadableError as error:
+                return Reading(calls, text[at:], str(error))
+            calls.append(made)
+            ended = end.match(text, then)
+            at = ended.end() if ended else then
+        left = text[at:]
+        if not calls:
+            return Reading([], text, "it names no function")
+        return Reading(calls, left) if left.strip() else Reading(calls)
+
+    return read
+
+
+def _call(found: re.Match[str], text: str) -> tuple[Call, int]:
+    name = next(filter(None, found.groups()), "")
+    arguments, end = decode_at(text, found.end())
+    return call(name, arguments), end
+
+
+mistral, kimi, deepseek = reader(_MISTRAL), reader(_KIMI, _KIMI_END), reader(_DEEPSEEK, _DEEPSEEK_END)

@@ -1,0 +1,168 @@
+"""The families of models and what they write: the one table.
+
+docs/models.md shows it, with the published examples that each row was tried with.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from . import dsml, harmony, json_calls, named_calls, pythonic
+from .blocks import Parser, Unit, each, parsed, whole
+from .grammar import Family, Pair, Tag
+from .reading import Reader, Reading, Tools, names
+
+JSON = r"\s*(?:`{1,3}\w*\s*)?(?:\[\s*)*\{"
+LIST = r"\s*\[\s*\{"
+FUNCTION = r"\s*«<function=»"
+GLM = r"\s*NAMES\s*(?:«<arg_key>»|«</tool_call>»)"
+NAMED = rf"{LIST}|\s*[\w.-]+\s*(?:«[CALL_ID]»|«[ARGS]»|\{{)"
+
+PAIRS = (
+    Pair("[THINK]", "[/THINK]"),
+    Pair("<seed:think>", "</seed:think>"),
+    Pair("<longcat_think>", "</longcat_think>"),
+    Pair("<|think:start|>", "<|think:end|>"),
+    Pair("<|channel>thought", "<channel|>"),
+    Pair("<|open|>think<|sep|>", "<|close|>think<|sep|>"),
+    Pair("<|START_THINKING|>", "<|END_THINKING|>"),
+    Pair("<|inner_prefix|>", "<|inner_suffix|>"),
+    Pair("◁think▷", "◁/think▷"),
+    Pair("<thought>", "</thought>"),
+    Pair("<think>", "</think>"),
+)
+WRAPPERS = (Pair("<answer>", "</answer>"), Pair("<response>", "</response>"))
+DROPPED = (
+    "<|START_RESPONSE|>",
+    "<|END_RESPONSE|>",
+    "<|START_TEXT|>",
+    "<|END_TEXT|>",
+    "<|open|>response<|sep|>",
+    "<|close|>response<|sep|>",
+    "<|close|>message<|sep|>",
+)
+
+
+def family(parser: Callable[[str], Parser]) -> Family:
+    """All families. ``parser`` gives mlx-lm's own parser of that name."""
+    xml = each(parsed(parser("qwen3_coder")), Unit("<function=", "</function>"))
+    glm = whole(parsed(parser("glm47")), re.compile(r"\s*[\w.-]+\s*(?:<arg_key>.*</arg_value>\s*)?", re.DOTALL))
+    longcat = whole(
+        parsed(parser("longcat")),
+        re.compile(r"\s*[\w.-]+\s*(?:<longcat_arg_key>.*</longcat_arg_value>\s*)?", re.DOTALL),
+    )
+    lists = pythonic.reader(parsed(parser("pythonic")))
+    tags = (
+        Tag(
+            "<|tool_calls_section_begin|>", "<|tool_calls_section_end|>", r"\s*«<|tool_call_begin|>»", named_calls.kimi
+        ),
+        Tag("<｜tool▁calls▁begin｜>", "<｜tool▁calls▁end｜>", r"\s*«<｜tool▁call▁begin｜>»", named_calls.deepseek),
+        Tag(
+            "<｜DSML｜function_calls>",
+            "</｜DSML｜function_calls>",
+            r"\s*«<｜DSML｜invoke»",
+            dsml.read,
+            ("<｜DSML｜", "｜DSML｜"),
+        ),
+        Tag(
+            "<minimax:tool_call>",
+            "</minimax:tool_call>",
+            r"\s*«<invoke name=»",
+            each(parsed(parser("minimax_m2")), Unit("<invoke name=", "</invoke>")),
+        ),
+        Tag(
+            "<|open|>tools<|sep|>",
+            "<|close|>tools<|sep|>",
+            r"\s*«<|open|>»call",
+            each(parsed(parser("kimi_k3")), Unit("<|open|>call", "<|close|>call<|sep|>")),
+            ("<|end_of_msg|>",),
+        ),
+        Tag(
+            "<|tool_call>",
+            "<tool_call|>",
+            r"\s*call:[\w-]+\{",
+            whole(parsed(parser("gemma4")), re.compile(r".*\}\s*", re.DOTALL)),
+        ),
+        Tag(
+            "<start_function_call>",
+            "<end_function_call>",
+            r"\s*call:\w+\{",
+            each(parsed(parser("function_gemma")), Unit("call:", "}")),
+        ),
+        Tag(
+            "<longcat_tool_call>",
+            "</longcat_tool_call>",
+            rf"{JSON}|\s*NAMES\s*(?:«<longcat_arg_key>»|«</longcat_tool_call>»)",
+            _either(longcat, json_calls.read),
+        ),
+        Tag(
+            "<|tool_call_start|>",
+            "<|tool_call_end|>",
+            rf"{JSON}|\s*\[\s*[A-Za-z_]",
+            _either(lists, json_calls.read),
+            ("<|tool_call_start|>", "<|tool_list_start|>"),
+        ),
+        Tag("<|python_start|>", "<|python_end|>", r"\s*\[\s*[A-Za-z_][\w.]*\(", lists),
+        Tag("<seed:tool_call>", "</seed:tool_call>", FUNCTION, xml),
+        Tag(
+            "<function name=",
+            "</function>",
+            r"[\"']?NAMES[\"']?\s*>",
+            whole(parsed(parser("minicpm5")), re.compile(".*", re.DOTALL)),
+            ('<function name="',),
+        ),
+        Tag("[TOOL_CALLS]", "", NAMED, _either(named_calls.mistral, json_calls.read)),
+        Tag("<|START_ACTION|>", "<|END_ACTION|>", JSON, json_calls.read),
+        Tag("<|action_start|><|plugin|>", "<|action_end|>", JSON, json_calls.read, ("<|plugin|>",)),
+        Tag("<|tools_prefix|>", "<|tools_suffix|>", JSON, json_calls.read),
+        Tag(
+            "<function_calls>", "</function_calls>", r"\s*[A-Za-z_][\w.]*\(", pythonic.lines(parsed(parser("pythonic")))
+        ),
+        Tag("<TOOLCALL>", "</TOOLCALL>", JSON, json_calls.read),
+        Tag("<tool_calls>", "</tool_calls>", JSON, json_calls.read),
+        Tag("functools", "", LIST, json_calls.read, ("functools", "<|/tool_call|>")),
+        Tag("<|tool_call|>", "<|/tool_call|>", JSON, json_calls.read),
+        Tag("<|python_tag|>", "", JSON, json_calls.read),
+        Tag("<tool_call>", "</tool_call>", rf"{JSON}|{FUNCTION}|{GLM}", _tool_call(xml, glm)),
+    )
+    bare = (
+        Tag("", "", r"(?:\[\s*)?\{\s*\"(?:name|tool_name)\"\s*:\s*\"NAMES\"", _offered(json_calls.read)),
+        Tag("", "", r"(?:\[\s*)?\{\s*\"(?:type|function|parameters|arguments)\"\s*:", _offered(json_calls.read)),
+        Tag("", "", r"\[\s*NAMES\(", _offered(lists)),
+    )
+    return Family(PAIRS, tags, bare, WRAPPERS, DROPPED, harmony.TOKENS)
+
+
+def _tool_call(xml: Reader, glm: Reader) -> Reader:
+    """What stands between ``<tool_call>`` tags: three ways of writing a call share them."""
+
+    def read(text: str, tools: Tools) -> Reading:
+        begun = text.lstrip()
+        if begun.startswith("<function="):
+            return xml(text, tools)
+        return json_calls.read(text, tools) if begun[:1] in ("{", "[", "`") else glm(text, tools)
+
+    return read
+
+
+def _either(reader: Reader, json: Reader) -> Reader:
+    """``json`` for text that begins as JSON does, ``reader`` for any other."""
+
+    def read(text: str, tools: Tools) -> Reading:
+        return (json if re.match(JSON, text) else reader)(text, tools)
+
+    return read
+
+
+def _offered(reader: Reader) -> Reader:
+    """``reader`` for text without a marker: what calls none of the tools offered is no call."""
+
+    def read(text: str, tools: Tools) -> Reading:
+        reading, known = reader(text, tools), names(tools)
+        if reading.calls and all(call.name in known for call in reading.calls):
+            return reading
+        named = any(re.search(rf'"{re.escape(name)}"|\b{re.escape(name)}\(', text) for name in known)
+        return reading if reading.why and named and not reading.calls else Reading([], text)
+
+    return read
