@@ -170,17 +170,24 @@ class ChatRequest(Struct, frozen=True, omit_defaults=True, kw_only=True):
     extra: dict[str, Any] = {}
 
 
-class TopLogprob(Struct, frozen=True):
+class TopLogprob(Struct, frozen=True, omit_defaults=True):
+    """A token that was likely too. ``raw`` as in `TokenLogprob`."""
+
     token: str
     logprob: float
+    raw: list[int] = []
 
 
 class TokenLogprob(Struct, frozen=True, omit_defaults=True):
-    """One token of the answer, its natural-log probability, and the likeliest others."""
+    """One token of the answer, its natural-log probability, and the likeliest others.
+
+    ``raw`` are its bytes where ``token`` does not tell them: a part of a character is no text.
+    """
 
     token: str
     logprob: float
     top: list[TopLogprob] = []
+    raw: list[int] = []
 
 
 class Usage(Struct, frozen=True, omit_defaults=True):

@@ -303,7 +303,8 @@ class Routed(_WithoutText, frozen=True, kw_only=True, tag="routed", omit_default
 class Progress(_WithoutText, frozen=True, kw_only=True, tag="progress", omit_defaults=True):
     """What is being waited for. ``fraction`` is 0..1 where known; ``position`` is the place in a queue.
 
-    ``phase`` is an open word: ``queued``, ``downloading``, ``converting``, ``loading``, ``prefill``.
+    ``phase`` is an open word: ``queued``, ``downloading``, ``converting``, ``loading``, ``prefill``. In ``prefill``,
+    ``prompt_tokens`` is how many tokens the prompt has, and ``cached_tokens`` how many of them need no computing.
     """
 
     id: int
@@ -311,6 +312,8 @@ class Progress(_WithoutText, frozen=True, kw_only=True, tag="progress", omit_def
     phase: str
     fraction: float | None = None
     position: int | None = None
+    prompt_tokens: int | None = None
+    cached_tokens: int = 0
 
 
 class Delta(Struct, frozen=True, kw_only=True, tag="delta", omit_defaults=True):

@@ -49,7 +49,7 @@ def said(**fields: Any) -> Message:
 
 
 def streamed(writer: Writer, deltas: list[Delta], end: Done | Error) -> bytes:
-    sent = writer.begin(ROUTED) + b"".join(writer.delta(delta) for delta in deltas)
+    sent = writer.begin(ROUTED, Usage()) + b"".join(writer.delta(delta) for delta in deltas)
     return sent + (writer.done(end) if isinstance(end, Done) else writer.failed(end))
 
 

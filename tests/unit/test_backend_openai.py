@@ -219,7 +219,7 @@ def test_a_call_without_an_id_is_given_one() -> None:
 
 
 def test_logprobs_and_usage() -> None:
-    entry = {"token": "hi", "logprob": -0.5, "bytes": [104], "top_logprobs": [{"token": "ho", "logprob": -1.5}]}
+    entry = {"token": "hi", "logprob": -0.5, "bytes": [104, 105], "top_logprobs": [{"token": "ho", "logprob": -1.5}]}
     choice = {"index": 0, "delta": {"content": "hi"}, "logprobs": {"content": [entry, {"id": 3, "logprob": -1}]}}
     usage = {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7, "prompt_tokens_details": None}
     piece, end = read({"choices": [choice]}, finish(), {"choices": [], "usage": usage}, "[DONE]")

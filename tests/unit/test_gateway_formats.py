@@ -57,7 +57,7 @@ def chunks(data: bytes) -> list[Any]:
 def test_a_chat_is_streamed_piece_by_piece() -> None:
     writer = chat_completions.Writer("asked", include_usage=True)
     text = 'line\n"quoted" \u2028 é'
-    said = writer.begin(ROUTED) + writer.delta(Delta(id=0, attempt=1, text=text)) + writer.ping()
+    said = writer.begin(ROUTED, Usage()) + writer.delta(Delta(id=0, attempt=1, text=text)) + writer.ping()
     said += writer.delta(Delta(id=0, attempt=1, text="é", logprobs=LOGPROBS))
     said += writer.done(done(finish_reason=FinishReason.LENGTH))
 
@@ -83,7 +83,7 @@ def test_a_chat_is_streamed_piece_by_piece() -> None:
 
 def test_usage_comes_only_where_it_is_asked_for() -> None:
     writer = chat_completions.Writer("", include_usage=False)
-    (role, finish, end) = chunks(writer.begin(ROUTED) + writer.done(done()))
+    (role, finish, end) = chunks(writer.begin(ROUTED, Usage()) + writer.done(done()))
 
     assert role["model"] == "primary"
     assert "usage" not in finish
@@ -105,7 +105,7 @@ def test_a_whole_chat() -> None:
 
 def test_completions_have_their_own_log_probabilities() -> None:
     writer = completions.Writer("asked", include_usage=False)
-    said = writer.begin(ROUTED) + writer.delta(Delta(id=0, attempt=1, reasoning="hm"))
+    said = writer.begin(ROUTED, Usage()) + writer.delta(Delta(id=0, attempt=1, reasoning="hm"))
     said += writer.delta(Delta(id=0, attempt=1, text="é", logprobs=LOGPROBS)) + writer.done(done())
 
     first, finish, _ = chunks(said)

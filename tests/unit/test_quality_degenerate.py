@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from routerd.quality.degenerate import NOTHING_ASKED, Ask, faults
-from routerd.quality.loops import loop
+from routerd.quality.loops import loop, run
 from routerd_client.chat import FinishReason, Function, FunctionSpec, ResponseFormat, Tool, ToolCall
 from routerd_client.records import FailureKind
 
@@ -85,6 +85,27 @@ def test_going_round_in_circles_is_found_also_in_a_long_answer(looping: str) -> 
     assert message(looping, ask=Ask(prompt="Say it a hundred times.")) == "", "it was asked to"
 
 
+@pytest.mark.parametrize(
+    ("text", "cut", "found"),
+    [
+        ("!" * 1000, True, True),
+        ("!" * 1000, False, True),
+        ("!" * 40, True, True),
+        ("!" * 40, False, False),
+        ("No" + "o" * 300, True, True),
+        (PROSE + "\n" * 300, True, True),
+        (PROSE + "\n" * 300, False, False),
+        ("-" * 2000, False, False),
+        ("-" * 2000, True, True),
+        ("-" * 80, True, False),
+        ("1" + "0" * 1000, False, False),
+        ("Wow!!!!!", True, False),
+    ],
+)
+def test_one_character_over_and_over_is_a_loop(text: str, cut: bool, found: bool) -> None:
+    assert ("round in circles" in message(text, cut=cut)) is found
+
+
 def test_a_loop_that_ended_is_none() -> None:
     assert loop("la la la " * 30 + PROSE) == ""
 
@@ -92,6 +113,7 @@ def test_a_loop_that_ended_is_none() -> None:
 @given(st.text(max_size=40), st.integers(1, 4000))
 def test_any_repetition_is_looked_at_without_an_error(unit: str, times: int) -> None:
     loop(unit * times)
+    run(unit * times, cut=True)
 
 
 @pytest.mark.parametrize(

@@ -16,11 +16,14 @@ from ..spend.quota import Told
 
 
 class Waiting(Struct, frozen=True):
-    """The answer has not begun. ``phase`` is one of `Progress`'s; ``fraction`` is 0..1 where known."""
+    """The answer has not begun. ``phase`` is one of `Progress`'s; ``fraction`` is 0..1 where known, and so are the
+    prompt's tokens."""
 
     phase: str
     fraction: float | None = None
     position: int | None = None
+    prompt_tokens: int | None = None
+    cached_tokens: int = 0
 
 
 class Piece(Struct, frozen=True):

@@ -92,6 +92,13 @@ def given(fields: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def spelled(token: str, raw: Any) -> list[int]:
+    """The bytes ``raw`` that a server tells of ``token``, where the text alone does not tell them."""
+    if not isinstance(raw, list) or raw == list(token.encode(errors="replace")):
+        return []
+    return [byte for byte in raw if isinstance(byte, int) and 0 <= byte < 256]
+
+
 def cut() -> BackendError:
     return BackendError(FailureKind.CUT, "the answer broke off: the stream ended without a reason to finish")
 

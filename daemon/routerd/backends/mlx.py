@@ -86,7 +86,8 @@ async def _relay(stream: Stream, emit: Emit) -> End:
     async for item in stream:
         match item:
             case wire.Prefill():
-                await emit(Waiting("prefill", item.done / item.total if item.total else None))
+                fraction = item.done / item.total if item.total else None
+                await emit(Waiting("prefill", fraction, prompt_tokens=item.total or None, cached_tokens=item.cached))
             case wire.Piece():
                 await emit(Piece(item.text, item.reasoning, item.tool_calls, item.logprobs, item.flaw))
             case wire.Finished():

@@ -25,7 +25,7 @@ from ..config.http import HttpSpec, host
 from ..routing.terms import Terms
 from .base import End, Piece
 from .failures import Said
-from .format import ErrorInStreamError, cut, decode, given
+from .format import ErrorInStreamError, cut, decode, given, spelled
 from .sse import Event
 
 BASE_URL = "https://api.openai.com/v1"
@@ -163,12 +163,14 @@ class _Delta(Struct, frozen=True):
 class _Top(Struct, frozen=True):
     token: str
     logprob: float
+    bytes: Any = None
 
 
 class _Logprob(Struct, frozen=True):
     logprob: float
     token: str | None = None
     top_logprobs: list[_Top] | None = None
+    bytes: Any = None
 
 
 class _Logprobs(Struct, frozen=True):
@@ -309,7 +311,10 @@ def _usage(usage: _Usage) -> Usage:
 def _logprobs(choice: _Choice) -> list[TokenLogprob]:
     return [
         TokenLogprob(
-            entry.token, entry.logprob, [TopLogprob(top.token, top.logprob) for top in entry.top_logprobs or ()]
+            entry.token,
+            entry.logprob,
+            [TopLogprob(top.token, top.logprob, spelled(top.token, top.bytes)) for top in entry.top_logprobs or ()],
+            spelled(entry.token, entry.bytes),
         )
         for entry in (choice.logprobs.content if choice.logprobs else None) or ()
         if entry.token is not None

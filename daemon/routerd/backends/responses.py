@@ -25,7 +25,7 @@ from ..config.http import HttpSpec
 from ..routing.terms import Terms
 from . import openai
 from .base import End, Piece
-from .format import ErrorInStreamError, cut, decode, given
+from .format import ErrorInStreamError, cut, decode, given, spelled
 from .sse import Event
 
 BASE_URL = openai.BASE_URL
@@ -111,12 +111,14 @@ def _choice(chat: ChatRequest) -> str | dict[str, Any] | None:
 class _Top(Struct, frozen=True):
     token: str = ""
     logprob: float = 0.0
+    bytes: Any = None
 
 
 class _Logprob(Struct, frozen=True):
     token: str
     logprob: float
     top_logprobs: list[_Top] | None = None
+    bytes: Any = None
 
 
 class _Part(Struct, frozen=True):
@@ -268,7 +270,10 @@ def _str(delta: Any) -> str:
 def _logprobs(event: _Event) -> list[TokenLogprob]:
     return [
         TokenLogprob(
-            entry.token, entry.logprob, [TopLogprob(top.token, top.logprob) for top in entry.top_logprobs or ()]
+            entry.token,
+            entry.logprob,
+            [TopLogprob(top.token, top.logprob, spelled(top.token, top.bytes)) for top in entry.top_logprobs or ()],
+            spelled(entry.token, entry.bytes),
         )
         for entry in event.logprobs or ()
     ]

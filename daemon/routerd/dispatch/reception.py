@@ -125,9 +125,17 @@ class Reception:
                 self.sent = True
             case Limited():
                 self.told = event.told
-            case Waiting(phase, fraction, position):
+            case Waiting():
                 await self._emit(
-                    Progress(id=self.id, attempt=self.attempt, phase=phase, fraction=fraction, position=position)
+                    Progress(
+                        id=self.id,
+                        attempt=self.attempt,
+                        phase=event.phase,
+                        fraction=event.fraction,
+                        position=event.position,
+                        prompt_tokens=event.prompt_tokens,
+                        cached_tokens=event.cached_tokens,
+                    )
                 )
 
     async def ended(self, end: End) -> None:

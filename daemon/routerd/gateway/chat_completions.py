@@ -23,6 +23,7 @@ from routerd_client.chat import (
     TextPart,
     Tool,
     ToolCall,
+    Usage,
 )
 from routerd_client.protocol import Delta, Done, Error, Routed
 
@@ -209,7 +210,7 @@ class Writer:
         self._open = b""  # all of a chunk before its delta
         self._head = b""  # all of it before its choices
 
-    def begin(self, routed: Routed) -> bytes:
+    def begin(self, routed: Routed, usage: Usage) -> bytes:  # noqa: ARG002 - its end has the usage
         head = self._facts("chat.completion.chunk", routed.request_id, routed.endpoint)
         self._head = b"data: " + encode(head)[:-1]
         self._open = self._head + b',"choices":[{"index":0,"delta":'

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from routerd_client.chat import ChatRequest, Message, TokenLogprob
+from routerd_client.chat import ChatRequest, Message, TokenLogprob, Usage
 from routerd_client.protocol import Delta, Done, Error, Routed
 
 from .chat_completions import finish_reason
@@ -79,7 +79,7 @@ class Writer:
         self._facts: dict[str, Any] = {}
         self._said = False
 
-    def begin(self, routed: Routed) -> bytes:
+    def begin(self, routed: Routed, usage: Usage) -> bytes:  # noqa: ARG002 - its end has the usage
         self._facts = self._about(routed.request_id, routed.endpoint)
         return b""
 

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from routerd_client.chat import ChatRequest
+from routerd_client.chat import ChatRequest, Usage
 from routerd_client.protocol import Delta, Done, Error, ErrorCode, Routed
 from routerd_client.records import FailureKind
 
@@ -45,9 +45,10 @@ class Writer(Protocol):
     """Writes the answer to one request: `whole`, or, streamed, `begin`, any number of `delta` and `ping`, and `done`
     or `failed`. What they return is sent as it is, ``b""`` is not sent."""
 
-    def begin(self, routed: Routed) -> bytes:
+    def begin(self, routed: Routed, usage: Usage) -> bytes:
         """The stream's beginning. ``routed`` is the attempt that answers, or the one under way where the answer is
-        long in coming. From now on it can only end or break off."""
+        long in coming; ``usage`` has the prompt's tokens where they are known by now. From now on it can only end or
+        break off."""
         ...
 
     def delta(self, delta: Delta) -> bytes:

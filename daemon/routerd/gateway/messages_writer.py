@@ -42,8 +42,8 @@ class Writer:
         self._said = False  # whether there was text
         self._head = b""  # of an event with more of its text, all before that
 
-    def begin(self, routed: Routed) -> bytes:
-        message = self._message(routed.request_id, routed.endpoint, [], Usage())
+    def begin(self, routed: Routed, usage: Usage) -> bytes:
+        message = self._message(routed.request_id, routed.endpoint, [], usage)
         return _event("message_start", message=message) + PING
 
     def delta(self, delta: Delta) -> bytes:

@@ -113,9 +113,10 @@ def logprob_objects(logprobs: Iterable[TokenLogprob]) -> list[dict[str, Any]]:
         {
             "token": one.token,
             "logprob": one.logprob,
-            "bytes": list(one.token.encode()),
+            "bytes": one.raw or list(one.token.encode()),
             "top_logprobs": [
-                {"token": top.token, "logprob": top.logprob, "bytes": list(top.token.encode())} for top in one.top
+                {"token": top.token, "logprob": top.logprob, "bytes": top.raw or list(top.token.encode())}
+                for top in one.top
             ],
         }
         for one in logprobs

@@ -36,7 +36,7 @@ class Writer:
         self._text: list[str] = []
         self._logprobs: list[TokenLogprob] = []
 
-    def begin(self, routed: Routed) -> bytes:
+    def begin(self, routed: Routed, usage: Usage) -> bytes:  # noqa: ARG002 - its end has the usage
         self._identify(routed.request_id, routed.endpoint)
         return self._lifecycle("created", "in_progress") + self._lifecycle("in_progress", "in_progress")
 

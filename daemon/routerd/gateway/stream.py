@@ -8,8 +8,8 @@ from collections.abc import Callable
 import anyio
 from aiohttp import web
 
-from routerd_client.chat import Message, TokenLogprob, ToolCall
-from routerd_client.protocol import Delta, Done, Error, Event, Routed
+from routerd_client.chat import Message, TokenLogprob, ToolCall, Usage
+from routerd_client.protocol import Delta, Done, Error, Event, Progress, Routed
 
 from .format import Writer, in_one
 
@@ -74,6 +74,7 @@ class Streamed:
         self._writer = writer
         self._head = head
         self._attempts: dict[int, Routed] = {}
+        self._prompts: dict[int, Usage] = {}
         self._loop = asyncio.get_running_loop()
         self._last = self._loop.time()
         self._ping_s = ping_s
@@ -86,6 +87,8 @@ class Streamed:
             await self._send(self._writer.delta(event) if self.response else await self._begin(event))
         elif type(event) is Routed:
             self.routed = self._attempts[event.attempt] = event
+        elif type(event) is Progress and event.prompt_tokens is not None and not self.response:
+            self._prompts[event.attempt] = Usage(event.prompt_tokens, cached_tokens=event.cached_tokens)
 
     async def done(self, done: Done) -> web.StreamResponse:
         """End it normally."""
@@ -102,7 +105,7 @@ class Streamed:
         headers = {"content-type": "text/event-stream", "cache-control": "no-cache", **self._head(routed)}
         self.response = web.StreamResponse(headers=headers)
         await self.response.prepare(self._request)
-        return self._writer.begin(routed) + self._written(delta)
+        return self._writer.begin(routed, self._prompts.get(delta.attempt, Usage())) + self._written(delta)
 
     def _written(self, delta: Delta) -> bytes:
         empty = not (delta.text or delta.reasoning or delta.tool_calls or delta.logprobs)

@@ -12,7 +12,7 @@ from msgspec import Struct
 from routerd_client.chat import FinishReason, ResponseFormat, Tool, ToolCall
 from routerd_client.records import FailureKind
 
-from .loops import loop
+from .loops import loop, run
 from .schema import violation
 
 
@@ -93,7 +93,7 @@ def faults(
         yield Finding("short", f"the answer has {len(said)} characters, and at least {ask.min_chars} are asked for")
     if wrong := _format(said, ask.response_format, cut=cut):
         yield Finding("invalid_json", wrong)
-    if (unit := loop(text)) and not (ask.prompt and _TO_REPEAT.search(ask.prompt)):
+    if (unit := loop(text) or run(text, cut=cut)) and not (ask.prompt and _TO_REPEAT.search(ask.prompt)):
         yield Finding("degenerate", f"the answer goes round in circles: {unit!r} again and again")
     if cut and ask.complete:
         yield Finding("length", "the answer was cut by the token limit, and the route asks for whole answers")

@@ -12,6 +12,11 @@ _TIMES = 8
 """How often the same comes again, at least."""
 _END = 24
 """Of what repeats itself the last characters have been there before: to look for them first is much faster."""
+_RULES = frozenset("-=_*#~.+|\u00b7\u2014\u2500\u2501\u2550 0123456789")
+"""What rules, tables and figures are made of: many of them are no loop, unless only the token limit ended them."""
+_RUN = 200
+_RUN_ALONE = 32
+"""Characters of a run that the token limit ended: after other text, and where it is most of the answer."""
 _GRAM = 6
 _LEAST_WORDS = 240
 _DISTINCT = 0.2
@@ -28,6 +33,23 @@ def loop(text: str) -> str:
     tail = text[-TAIL:].rstrip()
     unit = _period(tail) or _stuck(tail)
     return " ".join(unit.split())[:60] if sum(map(str.isalpha, set(unit))) >= 3 else ""
+
+
+def run(text: str, *, cut: bool) -> str:
+    """Return the one character that ``text`` repeats at its end, a hundred times and more; ``""`` where it does not.
+
+    ``cut``: the answer was cut by the token limit. White space is a character like any other: a model whose tokens
+    bring nothing writes it to the end.
+    """
+    if not text:
+        return ""
+    last = text[-1]
+    body = text.rstrip() if last.isspace() else text.rstrip(last)
+    size = len(text) - len(body)
+    if not cut:
+        return last if size >= _LEAST and last not in _RULES and not last.isspace() else ""
+    alone = size >= _RUN_ALONE and size > len(body) and last not in _RULES
+    return last if size >= _RUN or alone else ""
 
 
 def _period(tail: str) -> str:

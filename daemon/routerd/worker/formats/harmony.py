@@ -13,6 +13,8 @@ _CODES = f"{chr(FIRST)}-{chr(FIRST + MOST - 1)}"
 _RECIPIENT = re.compile(rf"to=([^\s{_CODES}]+)")
 _MAY_BE_HEADER = re.compile(rf"\s*(?:(?:to|assistant)\b[^{_CODES}]*|t|a\w*)?[{_CODES}\s].*|\s*\w{{0,9}}", re.DOTALL)
 
+_BARE_HEADER = re.compile(r"\s*(?:assistant)?[\s\w.=<|>]{0,60}")
+
 
 class Harmony:
     """See `Segmenter`. ``opened``: the prompt ends within the analysis; ``header``: it ends in a message's header."""
@@ -41,21 +43,26 @@ class Harmony:
 
     def _run(self, *, ended: bool) -> list[Segment]:
         out: list[Segment] = []
-        while self._body(out, ended=ended) if self._header is None else self._read_header(ended=ended):
+        while self._body(out, ended=ended) if self._header is None else self._read_header(out, ended=ended):
             pass
         return out
 
-    def _read_header(self, *, ended: bool) -> bool:
-        at = self._held.find(self._message)
+    def _read_header(self, out: list[Segment], *, ended: bool) -> bool:
+        # Within a header nothing is the answer's text, so a marker that is only spelled is one all the same.
+        spelled = self._marks.code(self._held)
+        at = spelled.find(self._message)
         if at >= 0:
-            self._enter((self._header or "") + self._held[:at])
-            self._held = self._held[at + len(self._message) :]
+            self._enter((self._header or "") + spelled[:at])
+            self._held = spelled[at + len(self._message) :]
             return True
         if self._guessed and self._held and (ended or not _MAY_BE_HEADER.fullmatch(self._held)):
             self._header, self._guessed = None, False  # plain text, without any channel
             return True
         if ended:
-            self._held = ""  # a header without a message
+            text = self._marks.plain(self._held)
+            if not _BARE_HEADER.fullmatch(text):
+                out.append(Segment("text", text))  # better seen than lost
+            self._held = ""
         return False
 
     def _enter(self, header: str) -> None:

@@ -174,22 +174,26 @@ class Tagged:
 
     def _call(self, out: list[Segment], *, ended: bool) -> bool:
         assert self._tag
-        found = self._end_of_call(self._tag)
+        found = self._end_of_call(self._tag, ended=ended)
         if found is None and not ended:
             return False
         at, marker = found or (len(self._held), "")
         plain = self._grammar.marks.plain
-        inner = plain(self._held[:at])
-        closing = plain(marker) if marker == self._tag.close else ""
+        closing = "" if marker == self._tag.open else marker
+        inner, opening = plain(self._held[:at]), plain(self._tag.open)
         reading = self._tag.read(inner, self._tools)
-        out.append(Segment("call", plain(self._tag.open) + inner + closing, reading, plain(self._tag.open)))
-        self._held = self._held[at + len(closing and marker) :]
+        out.append(Segment("call", opening + inner + plain(closing), reading, opening))
+        self._held = self._held[at + len(closing) :]
         self._tag, self._last = None, ""
         return True
 
-    def _end_of_call(self, tag: Tag) -> tuple[int, str] | None:
-        markers = [marker for marker in (tag.close, tag.open) if marker]
+    def _end_of_call(self, tag: Tag, *, ended: bool) -> tuple[int, str] | None:
+        """Where the call ends, and by which marker. One that is spelled ends JSON outside of its strings, and anything
+        else where no token does."""
         json = self._held.lstrip()[:1] in ("{", "[")
+        spelled = [self._grammar.marks.plain(tag.close)] if tag.close else []
+        markers = [marker for marker in (tag.close, tag.open) if marker]
+        markers += spelled if json or ended else []
         at = max(0, self._scanned - max(map(len, markers), default=0))
         while found := first(self._held[at:], markers):
             place, marker = at + found[0], found[1]
