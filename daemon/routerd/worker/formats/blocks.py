@@ -24,23 +24,26 @@ class Unit(Struct, frozen=True):
 
 
 def each(parse: Parse, unit: Unit) -> Reader:
-    """A reader of the calls between ``unit``'s markers; nothing but white space may stand between two of them."""
+    """A reader of the calls between ``unit``'s markers; nothing but white space may stand between two of them. A broken
+    one costs only itself."""
 
     def read(text: str, tools: Tools) -> Reading:
         calls: list[Call] = []
-        at = 0
+        broken, why, at = "", "", 0
         for begin, end in _units(unit, text):
             if text[at:begin].strip():
                 break
             try:
                 calls += parse(text[begin:end], tools)
             except UnreadableError as error:
-                return Reading(calls, text[begin:], str(error))
+                broken, why = broken + text[begin:end], why or str(error)
             at = end
         left = text[at:]
-        if not left.strip():
-            return Reading(calls) if calls else Reading([], text, "it has no call")
-        return Reading(calls, left, "" if calls and unit.open not in left else "it is cut, or no call")
+        if left.strip() and (not calls or unit.open in left):
+            why = why or "it is cut, or no call"
+        elif not calls:
+            why = why or "it has no call"
+        return Reading(calls, broken + left if left.strip() else broken, why)
 
     return read
 

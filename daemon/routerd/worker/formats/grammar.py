@@ -15,6 +15,10 @@ from .reading import Reader, Tools, names
 _SHOWS_TOOLS = regex.compile(r"\btools\b")
 
 
+CHANNEL_TOKENS = 4
+"""So many of `Family.channels` no harmony can do without."""
+
+
 class Pair(Struct, frozen=True):
     """What opens and closes a model's reasoning."""
 
@@ -27,7 +31,8 @@ class Tag(Struct, frozen=True):
 
     ``begins`` is a regular expression of how a call begins after the marker: what does not is text that mentions it.
     In it ``«...»`` is a marker and ``NAMES`` one of the tools offered. ``signs``: what shows, in a vocabulary or a
-    template, that the model has it; ``open`` where absent.
+    template, that the model has it; ``open`` where absent. ``unsure``: a regular expression of calls that are cut where
+    ``close`` is missing: nothing in them tells that they are whole.
     """
 
     open: str
@@ -35,6 +40,7 @@ class Tag(Struct, frozen=True):
     begins: str
     read: Reader
     signs: tuple[str, ...] = ()
+    unsure: str = "(?!)"
 
 
 class Family(Struct, frozen=True):
@@ -64,8 +70,8 @@ class Grammar:
 
     def __init__(self, family: Family, tokens: Mapping[int, str], template: str) -> None:
         self.marks = Marks(tokens, family.markers)
-        there = _There(set(tokens.values()), template)
         code = self.marks.code
+        there = _There(set(tokens.values()), template, code)
         known = [pair for pair in family.pairs if there.has(pair.open) and there.has(pair.close)]
         self.reasoning = bool(known)
         # A fine-tuning may reason in plain text that its vocabulary and template know nothing of.
@@ -73,7 +79,7 @@ class Grammar:
         self.pairs = [Pair(code(pair.open), code(pair.close)) for pair in (*known, *usual)]
         self.unknown = {pair.open for pair in self.pairs[len(known) :]}
         self.tags = [
-            Tag(code(tag.open), code(tag.close), tag.begins, tag.read)
+            Tag(code(tag.open), code(tag.close), tag.begins, tag.read, unsure=tag.unsure)
             for tag in family.tags
             if any(there.has(sign) for sign in tag.signs or (tag.open,))
         ]
@@ -81,7 +87,7 @@ class Grammar:
         self.bare = [*family.bare] if there.tools and (not self.tags or there.has("<|python_tag|>")) else []
         self.wrappers = [Pair(code(w.open), code(w.close)) for w in family.wrappers if there.has(w.open)]
         self.dropped = [coded for each in family.dropped if has_code(coded := code(each))]
-        self.harmony = all(token in there.tokens for token in family.channels)
+        self.harmony = all(token in there.tokens for token in family.channels[:CHANNEL_TOKENS])
 
     @property
     def calls(self) -> bool:
@@ -101,13 +107,14 @@ class Grammar:
 
 
 class _There:
-    def __init__(self, tokens: Collection[str], template: str) -> None:
+    def __init__(self, tokens: Collection[str], template: str, code: Callable[[str], str]) -> None:
         self.tokens = tokens
+        self._code = code
         self._template = template
         self.tools = not template or bool(_SHOWS_TOOLS.search(template))
 
     def has(self, text: str) -> bool:
-        return text in self.tokens or text in self._template
+        return text in self.tokens or text in self._template or has_code(self._code(text))
 
 
 @lru_cache(maxsize=256)

@@ -21,23 +21,28 @@ _NEVER = re.compile(r"(?!)")
 
 
 def reader(head: re.Pattern[str], end: re.Pattern[str] = _NEVER) -> Reader:
-    """A reader of calls that each begin with ``head``, which has the name, and end with ``end`` where that is there."""
+    """A reader of calls that each begin with ``head``, which has the name, and end with ``end`` where that is there. A
+    broken one costs those up to the next ``end``."""
 
     def read(text: str, tools: Tools) -> Reading:  # noqa: ARG001 - the names need no table
         calls: list[Call] = []
-        at = 0
+        broken, why, at = "", "", 0
         while found := head.match(text, at):
             try:
                 made, then = _call(found, text)
             except UnreadableError as error:
-                return Reading(calls, text[at:], str(error))
-            calls.append(made)
+                why = why or str(error)
+                another = end.search(text, found.end())
+                then = another.start() if another else len(text)
+                broken += text[at:then]
+            else:
+                calls.append(made)
             ended = end.match(text, then)
             at = ended.end() if ended else then
         left = text[at:]
-        if not calls:
+        if not calls and not why:
             return Reading([], text, "it names no function")
-        return Reading(calls, left) if left.strip() else Reading(calls)
+        return Reading(calls, broken + left if left.strip() else broken, why)
 
     return read
 

@@ -17,6 +17,7 @@ JSON = r"\s*(?:`{1,3}\w*\s*)?(?:\[\s*)*\{"
 LIST = r"\s*\[\s*\{"
 FUNCTION = r"\s*«<function=»"
 GLM = r"\s*NAMES\s*(?:«<arg_key>»|«</tool_call>»)"
+NAME_FIRST = r"\s*\w"
 NAMED = rf"{LIST}|\s*[\w.-]+\s*(?:«[CALL_ID]»|«[ARGS]»|\{{)"
 
 PAIRS = (
@@ -95,6 +96,7 @@ def family(parser: Callable[[str], Parser]) -> Family:
             "</longcat_tool_call>",
             rf"{JSON}|\s*NAMES\s*(?:«<longcat_arg_key>»|«</longcat_tool_call>»)",
             _either(longcat, json_calls.read),
+            unsure=NAME_FIRST,
         ),
         Tag(
             "<|tool_call_start|>",
@@ -111,6 +113,7 @@ def family(parser: Callable[[str], Parser]) -> Family:
             r"[\"']?NAMES[\"']?\s*>",
             whole(parsed(parser("minicpm5")), re.compile(".*", re.DOTALL)),
             ('<function name="',),
+            unsure=".",
         ),
         Tag("[TOOL_CALLS]", "", NAMED, _either(named_calls.mistral, json_calls.read)),
         Tag("<|START_ACTION|>", "<|END_ACTION|>", JSON, json_calls.read),
@@ -124,7 +127,7 @@ def family(parser: Callable[[str], Parser]) -> Family:
         Tag("functools", "", LIST, json_calls.read, ("functools", "<|/tool_call|>")),
         Tag("<|tool_call|>", "<|/tool_call|>", JSON, json_calls.read),
         Tag("<|python_tag|>", "", JSON, json_calls.read),
-        Tag("<tool_call>", "</tool_call>", rf"{JSON}|{FUNCTION}|{GLM}", _tool_call(xml, glm)),
+        Tag("<tool_call>", "</tool_call>", rf"{JSON}|{FUNCTION}|{GLM}", _tool_call(xml, glm), unsure=NAME_FIRST),
     )
     bare = (
         Tag("", "", r"(?:\[\s*)?\{\s*\"(?:name|tool_name)\"\s*:\s*\"NAMES\"", _offered(json_calls.read)),

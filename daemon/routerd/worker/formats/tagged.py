@@ -6,7 +6,7 @@ import re
 
 from .grammar import Grammar, Pair, Tag
 from .marks import has_code
-from .reading import Tools
+from .reading import Reading, Tools
 from .segments import Kind, Segment, first, partial
 
 _QUOTES = re.compile(r'(?<!\\)(?:\\\\)*"')
@@ -181,7 +181,8 @@ class Tagged:
         plain = self._grammar.marks.plain
         closing = "" if marker == self._tag.open else marker
         inner, opening = plain(self._held[:at]), plain(self._tag.open)
-        reading = self._tag.read(inner, self._tools)
+        cut = not marker and re.match(self._tag.unsure, inner, re.DOTALL)
+        reading = Reading([], inner, "it is cut") if cut else self._tag.read(inner, self._tools)
         out.append(Segment("call", opening + inner + plain(closing), reading, opening))
         self._held = self._held[at + len(closing) :]
         self._tag, self._last = None, ""
