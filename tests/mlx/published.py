@@ -239,7 +239,8 @@ EXAMPLES: tuple[Example, ...] = (
         output="Let me check the weather for you.<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>function<｜tool▁sep｜>get"
         "_weather\n"
         '```json\n{"city": "Tokyo", "unit": "celsius"}\n```<｜tool▁call▁end｜><｜tool▁call▁begin｜>'
-        'function<｜tool▁sep｜>search_hotels\n```json\n{"location": "Tokyo"}\n```<｜tool▁call▁end｜><｜tool▁calls▁end｜>',
+        'function<｜tool▁sep｜>search_hotels\n```json\n{"location": "Tokyo"}\n```<｜tool▁call▁end｜>'
+        "<｜tool▁calls▁end｜>",
         text="Let me check the weather for you.",
         calls=(("get_weather", {"city": "Tokyo", "unit": "celsius"}), ("search_hotels", {"location": "Tokyo"})),
     ),
@@ -274,7 +275,8 @@ EXAMPLES: tuple[Example, ...] = (
         source=VLLM + "tests/tool_parsers/test_deepseekv32_tool_parser.py",
         specials=("｜DSML｜", *THINK),
         output='Sure! <｜DSML｜function_calls>\n<｜DSML｜invoke name="get_weather">\n<｜DSML｜parameter '
-        'name="location" string="true">SF</｜DSML｜parameter>\n<｜DSML｜parameter name="days" string="false">42</｜DSML｜parameter>\n'
+        'name="location" string="true">SF</｜DSML｜parameter>\n<｜DSML｜parameter name="days" string="false">42'
+        "</｜DSML｜parameter>\n"
         '</｜DSML｜invoke>\n<｜DSML｜invoke name="get_time">\n</｜DSML｜invoke>\n</｜DSML｜function_calls>',
         text="Sure! ",
         calls=(("get_weather", {"location": "SF", "days": 42}), ("get_time", {})),
@@ -401,6 +403,14 @@ EXAMPLES: tuple[Example, ...] = (
         calls=(("f-1", {"nested": {"inner": "value"}, "list": ["a", "b"], "count": 42}), ("get_status", {})),
     ),
     Example(
+        family="Gemma 4",
+        source=VLLM + "tests/reasoning/test_gemma4_reasoning_parser.py",
+        specials=("<|tool_call>", "<tool_call|>", "<|channel>", "<channel|>"),
+        output="<|channel>thousand reasons<channel|>Done",
+        reasoning="thousand reasons",
+        text="Done",
+    ),
+    Example(
         family="FunctionGemma",
         source=VLLM + "tests/tool_parsers/test_functiongemma_tool_parser.py",
         specials=("<start_function_call>", "<end_function_call>", "<escape>"),
@@ -418,6 +428,21 @@ EXAMPLES: tuple[Example, ...] = (
         '  {"arguments": {"timezone": "Asia/Tokyo"}, "name": "get_time"}\n]',
         text="Let me check.\n",
         calls=TWO,
+    ),
+    Example(
+        family="Granite 3",
+        source=VLLM + "tests/reasoning/test_granite_reasoning_parser.py",
+        template="Here is my thought process: Here is my response:",
+        output="Here is my thought process:This\nThat Here is Here is my response: bar",
+        reasoning="This\nThat Here is ",
+        text="bar",
+    ),
+    Example(
+        family="Granite 3",
+        source=VLLM + "tests/reasoning/test_granite_reasoning_parser.py",
+        template="Here is my thought process: Here is my response:",
+        output="Here is my thought failure",
+        text="Here is my thought failure",
     ),
     Example(
         family="Granite 4",
@@ -514,6 +539,21 @@ EXAMPLES: tuple[Example, ...] = (
         "<|tools_suffix|>",
         text="Sure! ",
         calls=TWO,
+    ),
+    Example(
+        family="Apertus",
+        source=VLLM + "tests/reasoning/test_apertus_reasoning_parser.py",
+        specials=("<|tools_prefix|>", "<|tools_suffix|>", "<|inner_prefix|>", "<|inner_suffix|>"),
+        output="<|inner_prefix|>Let me think<|inner_suffix|>The answer",
+        reasoning="Let me think",
+        text="The answer",
+    ),
+    Example(
+        family="Apertus",
+        source=VLLM + "tests/reasoning/test_apertus_reasoning_parser.py",
+        specials=("<|tools_prefix|>", "<|tools_suffix|>", "<|inner_prefix|>", "<|inner_suffix|>"),
+        output="<think>not a thinking block</think>plain answer",
+        text="<think>not a thinking block</think>plain answer",
     ),
     Example(
         family="Olmo 3",

@@ -75,7 +75,7 @@ class Grammar:
         known = [pair for pair in family.pairs if there.has(pair.open) and there.has(pair.close)]
         self.reasoning = bool(known)
         # A fine-tuning may reason in plain text that its vocabulary and template know nothing of.
-        usual = [pair for pair in family.pairs[-1:] if pair not in known]
+        usual = [] if known else family.pairs[-1:]
         self.pairs = [Pair(code(pair.open), code(pair.close)) for pair in (*known, *usual)]
         self.unknown = {pair.open for pair in self.pairs[len(known) :]}
         self.tags = [

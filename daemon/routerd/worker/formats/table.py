@@ -26,11 +26,13 @@ PAIRS = (
     Pair("<longcat_think>", "</longcat_think>"),
     Pair("<|think:start|>", "<|think:end|>"),
     Pair("<|channel>thought", "<channel|>"),
+    Pair("<|channel>", "<channel|>"),
     Pair("<|open|>think<|sep|>", "<|close|>think<|sep|>"),
     Pair("<|START_THINKING|>", "<|END_THINKING|>"),
     Pair("<|inner_prefix|>", "<|inner_suffix|>"),
     Pair("◁think▷", "◁/think▷"),
     Pair("<thought>", "</thought>"),
+    Pair("Here is my thought process:", "Here is my response:"),
     Pair("<think>", "</think>"),
 )
 WRAPPERS = (Pair("<answer>", "</answer>"), Pair("<response>", "</response>"))

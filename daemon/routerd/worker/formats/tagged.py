@@ -114,6 +114,9 @@ class Tagged:
             return False
         at, marker = found
         self._emit(out, "text", self._held[:at])
+        if not ended and any(each != marker and each.startswith(self._held[at:]) for each in pairs):
+            self._held = self._held[at:]
+            return False  # it may be the beginning of a longer one
         self._held = self._held[at + len(marker) :]
         if marker in opens and not self._last.endswith("`"):
             self._tag, self._sure = next(tag for tag in self._tags if tag.open == marker), False
