@@ -48,6 +48,7 @@ default: primary
             async with there.anthropic() as client:
                 whole = await client.messages.create(**asked, max_tokens=8, extra_body={"temperature": 0})
                 async with client.messages.stream(**asked, max_tokens=8, extra_body={"temperature": 0}) as stream:
+                    started = [event.message.usage async for event in stream if event.type == "message_start"]
                     streamed = await stream.get_final_message()
                 counted = await client.messages.count_tokens(**{**asked, "model": "small"})
                 bare = await client.messages.count_tokens(model="small", messages=SAID[:1])
@@ -63,6 +64,7 @@ default: primary
         "tool",
         "system",
     ]
+    assert [usage.input_tokens + (usage.cache_read_input_tokens or 0) for usage in started] == [counted.input_tokens]
     for one in (whole, streamed):
         read = one.usage.input_tokens + (one.usage.cache_read_input_tokens or 0)
         assert read == counted.input_tokens

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import anyio
 import pytest
+from msgspec.structs import replace
 
 from routerd.backends.base import End, Piece
 from routerd.dispatch.reception import Reception
@@ -142,3 +143,50 @@ async def test_an_answer_that_is_not_streamed_is_a_message() -> None:
 
     assert caller.events == []
     assert one.message("") == Message("assistant", "Yes.", tool_calls=[CALL], reasoning="hm")
+
+
+BROKEN = ToolCall(id="2", function=Function("look", '{"at": '), index=1)
+
+
+async def test_calls_nobody_can_read_are_text_and_the_others_are_numbered_anew() -> None:
+    caller = Caller()
+    one = reception(caller, Terms(escalate_on=frozenset()), replace(STREAM, stream=False))
+    sound = ToolCall(id="3", function=Function("look", '{"at": 1}'), index=2)
+
+    await one.receive(Piece("I look."))
+    await one.receive(Piece(tool_calls=[BROKEN, CALL, sound]))
+    await one.ended(End(FinishReason.TOOL_CALLS, Usage()))
+
+    message = one.message("")
+    assert message.text == 'I look.\nlook({"at": )'
+    assert [(call.id, call.index) for call in message.tool_calls] == [("1", 0), ("3", 1)]
+    assert one.flaw.startswith("the arguments of its call of look are no JSON")
+    assert one.finding
+    assert (one.finding.fault, one.finding.kind) == ("broken_call", FailureKind.DEGENERATE)
+
+
+@pytest.mark.parametrize(
+    "arguments", ["{", '{"at": NaN}', '{"at": Infinity}', '{"at": "\\d"}', '{"at": 1} {"at": 2}', "at=1"]
+)
+async def test_a_broken_call_is_held_where_the_next_may_be_asked(arguments: str) -> None:
+    caller = Caller()
+    one = reception(caller, Terms())
+
+    await one.receive(Piece(tool_calls=[ToolCall(id="1", function=Function("look", arguments))]))
+
+    assert one.finding
+    assert one.finding.fault == "broken_call"
+    assert (caller.events, one.released) == ([], False)
+
+
+@pytest.mark.parametrize("arguments", ["", "{}", "[1]", '"at"', '{"at": "five"}'])
+async def test_json_that_does_not_fit_is_a_call_all_the_same(arguments: str) -> None:
+    caller = Caller()
+    one = reception(caller, Terms())
+    call = ToolCall(id="1", function=Function("look", arguments))
+
+    await one.receive(Piece(tool_calls=[call]))
+
+    assert one.tool_calls == [call]
+    assert one.flaw == ""
+    assert [event.tool_calls for event in caller.events if isinstance(event, Delta)] == [[call]]

@@ -25,8 +25,8 @@ from mlx_lm.utils import load_adapters, load_config, load_model, load_tokenizer
 from ..models.errors import BrokenModelError
 from . import defaults
 from .formats import table
-from .formats.blocks import Parser, parsed
-from .formats.grammar import Family, Grammar
+from .formats.blocks import Parser, parsed, whole
+from .formats.grammar import Family, Grammar, Tag
 from .formats.harmony import Harmony
 from .formats.reading import Reading, Tools, UnreadableError
 from .formats.segments import Kind, Segment, Segmenter
@@ -145,7 +145,8 @@ class Model:
         self.vocab = 0
         self.share = Share()
         self.longest_token = max(map(len, tokenizer.get_vocab()), default=1)
-        self.grammar = Grammar(families(), _added_tokens(tokenizer), str(tokenizer.chat_template or ""))
+        template = str(tokenizer.chat_template or "")
+        self.grammar = Grammar(families(), _added_tokens(tokenizer), template, another=_own_tag(tokenizer))
         special, answer = _special_tokens(tokenizer), _answer_markers(tokenizer) | self.grammar.texts
         self.markers = Literal(special | answer)
         self.turn_markers = Literal(special - answer)
@@ -240,6 +241,14 @@ class Model:
 def _special_tokens(tokenizer: Any) -> set[str]:
     added = getattr(tokenizer, "added_tokens_decoder", {})
     return {str(token) for token in added.values() if token.special} | set(tokenizer.all_special_tokens)
+
+
+def _own_tag(tokenizer: Any) -> Tag | None:
+    """The calls that mlx-lm itself would look for."""
+    if not tokenizer.has_tool_calling:
+        return None
+    read = whole(parsed(tokenizer.tool_parser), re.compile(".*", re.DOTALL))
+    return Tag(tokenizer.tool_call_start, tokenizer.tool_call_end or "", r"\s*\S", read)
 
 
 def _added_tokens(tokenizer: Any) -> Mapping[int, str]:

@@ -68,8 +68,9 @@ class Family(Struct, frozen=True):
 class Grammar:
     """What one model writes. All texts are coded by ``marks``."""
 
-    def __init__(self, family: Family, tokens: Mapping[int, str], template: str) -> None:
-        self.marks = Marks(tokens, family.markers)
+    def __init__(self, family: Family, tokens: Mapping[int, str], template: str, *, another: Tag | None = None) -> None:
+        """``another`` is a way of calling that is not in the table, or that nothing shows."""
+        self.marks = Marks(tokens, [*family.markers, *((another.open, another.close) if another else ())])
         code = self.marks.code
         there = _There(set(tokens.values()), template, code)
         known = [pair for pair in family.pairs if there.has(pair.open) and there.has(pair.close)]
@@ -83,6 +84,8 @@ class Grammar:
             for tag in family.tags
             if any(there.has(sign) for sign in tag.signs or (tag.open,))
         ]
+        if another and code(another.open) not in [tag.open for tag in self.tags]:
+            self.tags.append(Tag(code(another.open), code(another.close), another.begins, another.read))
         self._shown = there.tools
         self.bare = [*family.bare] if there.tools and (not self.tags or there.has("<|python_tag|>")) else []
         self.wrappers = [Pair(code(w.open), code(w.close)) for w in family.wrappers if there.has(w.open)]
@@ -96,10 +99,10 @@ class Grammar:
 
     @property
     def texts(self) -> set[str]:
-        """The texts of the markers that open and close reasoning and calls."""
+        """The texts of the tokens that open and close reasoning and calls."""
         pairs = [text for p in self.pairs if p.open not in self.unknown for text in (p.open, p.close)]
         tags = [text for tag in self.tags for text in (tag.open, tag.close)]
-        return {self.marks.plain(text) for text in (*pairs, *tags) if text}
+        return {self.marks.plain(text) for text in (*pairs, *tags) if has_code(text)}
 
     def begins(self, tag: Tag, tools: Tools) -> Any:
         """The pattern of how a call of ``tag`` begins, in coded text."""

@@ -9,6 +9,8 @@ from .marks import has_code
 from .reading import Reading, Tools
 from .segments import Kind, Segment, first, partial
 
+BLANK = 100
+"""So much white space may stand before a call."""
 _QUOTES = re.compile(r'(?<!\\)(?:\\\\)*"')
 
 
@@ -24,6 +26,8 @@ class Tagged:
         self._grammar = grammar
         self._tools = tools
         self._tags = grammar.tags if tools else []
+        self._opens = [tag.open for tag in self._tags]
+        self._thinks = [pair.open for pair in grammar.pairs if has_code(pair.open)]
         self._held = ""
         self._last = ""
         self._begun = opened or not fresh
@@ -105,22 +109,21 @@ class Tagged:
         return True
 
     def _text(self, out: list[Segment], *, ended: bool) -> bool:
-        opens = [tag.open for tag in self._tags]
-        pairs = [pair.open for pair in self._grammar.pairs if has_code(pair.open)]
         dropped = [*self._grammar.dropped, *self._unclosed]
-        found = first(self._held, [*opens, *pairs, *dropped])
+        markers = [*self._opens, *self._thinks, *dropped]
+        found = first(self._held, markers)
         if found is None:
-            self._plain(out, [*opens, *pairs, *dropped], ended=ended)
+            self._plain(out, markers, ended=ended)
             return False
         at, marker = found
         self._emit(out, "text", self._held[:at])
-        if not ended and any(each != marker and each.startswith(self._held[at:]) for each in pairs):
+        if not ended and any(each != marker and each.startswith(self._held[at:]) for each in self._thinks):
             self._held = self._held[at:]
             return False  # it may be the beginning of a longer one
         self._held = self._held[at + len(marker) :]
-        if marker in opens and not self._last.endswith("`"):
+        if marker in self._opens and not self._last.endswith("`"):
             self._tag, self._sure = next(tag for tag in self._tags if tag.open == marker), False
-        elif marker in pairs:
+        elif marker in self._thinks:
             self._pair = next(pair for pair in self._grammar.pairs if pair.open == marker)
             self._by_text = False
         elif marker not in dropped:
@@ -194,7 +197,7 @@ class Tagged:
     def _end_of_call(self, tag: Tag, *, ended: bool) -> tuple[int, str] | None:
         """Where the call ends, and by which marker. One that is spelled ends JSON outside of its strings, and anything
         else where no token does."""
-        json = self._held.lstrip()[:1] in ("{", "[")
+        json = self._held[:BLANK].lstrip()[:1] in ("{", "[")
         spelled = [self._grammar.marks.plain(tag.close)] if tag.close else []
         markers = [marker for marker in (tag.close, tag.open) if marker]
         markers += spelled if json or ended else []

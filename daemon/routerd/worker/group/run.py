@@ -101,7 +101,7 @@ def _ready(model: Model, load_s: float) -> Ready:
         context=model.context,
         vocab=model.vocab,
         load_s=load_s,
-        tools=model.tools,
+        tools=bool(model.tokenizer.has_tool_calling),  # the server reads calls as mlx-lm does
         reasoning=model.reasoning,
         versions=lm.versions(),
         memory=group_memory(),
