@@ -361,6 +361,13 @@ EXAMPLES: tuple[Example, ...] = (
         text='{"parameters": {}}',
     ),
     Example(
+        family="Llama 3.1 to 3.3",
+        source=VLLM + "tests/tool_parsers/test_llama3_json_tool_parser.py",
+        specials=("<|python_tag|>",),
+        output='{"name": "get_weather"}',
+        text='{"name": "get_weather"}',
+    ),
+    Example(
         family="Llama 4",
         source=VLLM + "tests/tool_parsers/test_llama4_pythonic_tool_parser.py",
         specials=("<|python_start|>", "<|python_end|>"),

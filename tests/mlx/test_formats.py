@@ -110,18 +110,18 @@ def test_what_only_spells_the_markers_is_text(example: Example) -> None:
 
 
 @given(st.data())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=300, deadline=None)
 def test_no_markup_loses_text_or_raises(data: st.DataObject) -> None:
     example = data.draw(st.sampled_from(EXAMPLES))
     made = grammar(example)
-    words = ["a", " ", "\n", "`", "{", '{"name": "get_weather"', "}", "get_weather", *example.specials]
+    words = ["\u03b1", " ", "\n", "`", "{", '{"name": "get_weather"', "}", "get_weather", *example.specials]
     parts = data.draw(st.lists(st.sampled_from(words), max_size=12))
     output = "".join(coded(made.marks, example.specials, part) for part in parts)
     steps = {step: read(segmenter(example, made), output, step) for step in (1, 4, 10_000)}
 
     assert len({(found.text, found.reasoning, str(found.calls)) for found in steps.values()}) == 1
     letters = steps[1].text + steps[1].reasoning + str(steps[1].calls)
-    assert letters.count("a") >= output.count("a") or made.harmony
+    assert letters.count("\u03b1") == output.count("\u03b1") or made.harmony
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.family)

@@ -13,7 +13,7 @@ from routerd.wire import Generate, Piece
 from routerd.worker.lm import load
 from routerd_client.chat import ChatRequest, FinishReason, FunctionSpec, Message, Tool
 from tests.mlx.in_process import run_engine
-from tests.support.scripted_model import CHAT, make_scripted_model
+from tests.support.scripted_model import CHAT, END, make_scripted_model
 
 WEATHER = Tool(FunctionSpec("get_weather", parameters={"type": "object", "properties": {"city": {"type": "string"}}}))
 HARMONY = ["<|start|>", "<|end|>", "<|message|>", "<|channel|>", "<|return|>", "<|call|>", "<|constrain|>"]
@@ -37,8 +37,10 @@ Tell = Callable[..., Told]
 
 @pytest.fixture
 def tell(tmp_path: Path) -> Tell:
-    def told(script: Sequence[str | bytes], *specials: str, template: str | None = None, **asks: Any) -> Told:
-        options = {} if template is None else {"template": template}
+    def told(
+        script: Sequence[str | bytes], *specials: str, template: str | None = None, end: str = END, **asks: Any
+    ) -> Told:
+        options = {"end": end} if template is None else {"end": end, "template": template}
         folder = make_scripted_model(tmp_path / "model", script, specials=specials, **options)
         model = load(folder, lambda _: None)
         chat = ChatRequest(messages=[Message("user", "Well?")], **{"tools": [WEATHER], **asks})
@@ -92,6 +94,30 @@ def test_the_characters_of_a_channel_are_text(tell: Tell) -> None:
     script = ["<|channel|>", "final", "<|message|>", "It begins with `<|chan", "nel|>analysis<|message|>`."]
 
     assert tell(script, *HARMONY).text == "It begins with `<|channel|>analysis<|message|>`."
+
+
+@pytest.mark.parametrize("arguments", ["", "{}", '{"city": "Bonn"}'])
+def test_a_call_of_harmony_may_be_closed_by_the_end_token(tell: Tell, arguments: str) -> None:
+    script = ["<|channel|>", "commentary to=functions.get_weather ", "<|constrain|>", "json", "<|message|>"]
+    told = tell([*script, *([arguments] if arguments else [])], *HARMONY, end="<|call|>")
+
+    assert told.calls == [("get_weather", json.loads(arguments or "{}"))]
+    assert (told.text, told.flaw, told.finish) == ("", "", FinishReason.TOOL_CALLS)
+
+
+def test_a_call_of_harmony_that_is_cut_is_a_flaw(tell: Tell) -> None:
+    script = ["<|channel|>", "commentary to=functions.get_weather ", "<|message|>", '{"city": ', '"Bonn"}']
+    told = tell(script, *HARMONY, end="<|call|>", max_tokens=4)
+
+    assert (told.calls, told.finish) == ([], FinishReason.LENGTH)
+    assert told.flaw
+
+
+def test_reasoning_that_the_template_opens_and_the_model_once_more(tell: Tell) -> None:
+    opened = CHAT.replace("'<|begin|>'", "'<|begin|><think>\\n'") + "{# </think> #}"
+    told = tell(["<think>", "\nI recall.", "</think>", "42"], "<think>", "</think>", template=opened)
+
+    assert (told.reasoning, told.text) == ("\nI recall.", "42")
 
 
 def test_bytes_of_a_character_in_parts_are_exact(tell: Tell) -> None:

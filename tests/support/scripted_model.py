@@ -24,9 +24,14 @@ HERMES = "{# <tool_call>{{ tool_call.name }}</tool_call> <think></think> #}"
 
 
 def make_scripted_model(
-    folder: Path, script: Sequence[str | bytes], *, specials: Sequence[str] = (), template: str = CHAT + HERMES
+    folder: Path,
+    script: Sequence[str | bytes],
+    *,
+    specials: Sequence[str] = (),
+    template: str = CHAT + HERMES,
+    end: str = END,
 ) -> Path:
-    """Write a model to ``folder`` that answers everything with ``script``, then its end token.
+    """Write a model to ``folder`` that answers everything with ``script``, then the end token ``end``.
 
     Each part of the script is one token, so no part may come twice; those in ``specials`` are special tokens, bytes
     may be parts of a character.
@@ -37,13 +42,13 @@ def make_scripted_model(
     tokenizer.save(str(folder / "tokenizer.json"))
     settings = {
         "tokenizer_class": "PreTrainedTokenizerFast",
-        "eos_token": END,
+        "eos_token": end,
         "clean_up_tokenization_spaces": False,
         "chat_template": template,
     }
     (folder / "tokenizer_config.json").write_text(json.dumps(settings))
     ids = [tokenizer.token_to_id(part if part in specials else _letters(part)) for part in script]
-    _write_weights(folder, tokenizer.get_vocab_size(), [*ids, tokenizer.token_to_id(END)])
+    _write_weights(folder, tokenizer.get_vocab_size(), [*ids, tokenizer.token_to_id(end)])
     return folder
 
 

@@ -73,10 +73,12 @@ class Answer:
         """Take the next token. ``finish`` is the generator's word on it: ``stop`` (it is an end token),
         ``length`` (it is the last one), or ``None``."""
         self._completion += 1
-        coded = "" if finish == "stop" else self._coded(token)
+        coded = self._last(token) if finish == "stop" else self._coded(token)
         if finish:
             self._detokenizer.finalize()
-            coded += self._detokenizer.last_segment
+            coded = (
+                self._detokenizer.last_segment + coded if finish == "stop" else coded + self._detokenizer.last_segment
+            )
         output = Output()
         self._take(self._segmenter.feed(coded), output)
         self._reasoning += self._segmenter.kind == "reasoning"
@@ -95,6 +97,10 @@ class Answer:
             self._detokenizer.add_token(token)
         text: str = self._detokenizer.last_segment
         return text + code
+
+    def _last(self, token: int) -> str:
+        """The end token as the format codes it: of some families it closes a call."""
+        return self._marks.of(token) if self._segmenter.kind == "call" else ""
 
     def _end(self, finish: str, output: Output) -> None:
         self._take(self._segmenter.flush(), output)

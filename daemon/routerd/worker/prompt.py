@@ -74,7 +74,7 @@ def prepare(model: Model, chat: ChatRequest, max_tokens: int) -> Prompt:
     if room < 1:
         raise _overflow(f"the prompt has {len(ids)} tokens", model)
     state = model.initial_state(rendered)
-    if chat.continues and state == "reasoning":
+    if chat.continues and state != "normal":
         raise bad("this model reasons before it answers: it cannot go on from an answer's beginning")
     if not ids or not 0 <= min(ids) <= max(ids) < model.vocab:
         raise bad("the prompt comes to no tokens, or to tokens the model does not have: its tokenizer does not fit it")

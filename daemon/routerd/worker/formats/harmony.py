@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+import regex
+
 from .marks import FIRST, MOST, Marks
 from .reading import Reading, Tools, UnreadableError, call, decode, names
 from .segments import Kind, Segment, first, partial
@@ -11,8 +13,8 @@ from .segments import Kind, Segment, first, partial
 TOKENS = ("<|start|>", "<|channel|>", "<|message|>", "<|end|>", "<|return|>", "<|call|>", "<|constrain|>")
 _CODES = f"{chr(FIRST)}-{chr(FIRST + MOST - 1)}"
 _RECIPIENT = re.compile(rf"to=([^\s{_CODES}]+)")
-_MAY_BE_HEADER = re.compile(rf"\s*(?:(?:to|assistant)\b[^{_CODES}]*|t|a\w*)?[{_CODES}\s].*|\s*\w{{0,9}}", re.DOTALL)
-
+_BEGUN = regex.compile(rf"\s*(?:assistant)?\s*(?:to=[^\s{_CODES}]+\s*)?[{_CODES}]")
+"""A header has surely begun: what else may stand before its first token."""
 _BARE_HEADER = re.compile(r"\s*(?:assistant)?[\s\w.=<|>]{0,60}")
 
 
@@ -48,6 +50,8 @@ class Harmony:
         return out
 
     def _read_header(self, out: list[Segment], *, ended: bool) -> bool:
+        if self._guessed:
+            return self._guess(ended=ended)
         # Within a header nothing is the answer's text, so a marker that is only spelled is one all the same.
         spelled = self._marks.code(self._held)
         at = spelled.find(self._message)
@@ -55,15 +59,22 @@ class Harmony:
             self._enter((self._header or "") + spelled[:at])
             self._held = spelled[at + len(self._message) :]
             return True
-        if self._guessed and self._held and (ended or not _MAY_BE_HEADER.fullmatch(self._held)):
-            self._header, self._guessed = None, False  # plain text, without any channel
-            return True
         if ended:
             text = self._marks.plain(self._held)
             if not _BARE_HEADER.fullmatch(text):
                 out.append(Segment("text", text))  # better seen than lost
             self._held = ""
         return False
+
+    def _guess(self, *, ended: bool) -> bool:
+        """Find out whether a header follows where one should."""
+        found = _BEGUN.match(self._held, partial=True)
+        if found and found.partial and not ended:
+            return False
+        self._guessed = False
+        if found is None or found.partial:
+            self._header = None  # plain text, without any channel
+        return True
 
     def _enter(self, header: str) -> None:
         """Begin a message with ``header``."""

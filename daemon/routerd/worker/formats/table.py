@@ -47,6 +47,10 @@ DROPPED = (
 )
 
 
+_CALLS = re.compile(r'"(?:parameters|arguments)"|\w\(')
+"""What JSON or Python that is a call has, and an object that happens to have a name has not."""
+
+
 def family(parser: Callable[[str], Parser]) -> Family:
     """All families. ``parser`` gives mlx-lm's own parser of that name."""
     xml = each(parsed(parser("qwen3_coder")), Unit("<function=", "</function>"))
@@ -165,6 +169,8 @@ def _offered(reader: Reader) -> Reader:
 
     def read(text: str, tools: Tools) -> Reading:
         reading, known = reader(text, tools), names(tools)
+        if not _CALLS.search(text):
+            return Reading([], text)
         if reading.calls and all(call.name in known for call in reading.calls):
             return reading
         named = any(re.search(rf'"{re.escape(name)}"|\b{re.escape(name)}\(', text) for name in known)

@@ -33,6 +33,8 @@ class Tagged:
         self._begun = opened or not fresh
         self._pair: Pair | None = grammar.pairs[0] if opened and grammar.pairs else None
         self._by_text = False
+        self._twice = opened
+        """Whether the model may open the reasoning once more, which the prompt has opened already."""
         self._tag: Tag | None = None
         self._sure = False
         self._scanned = 0
@@ -144,6 +146,11 @@ class Tagged:
         self._held = "" if ended else text[sure:]
 
     def _think(self, out: list[Segment], pair: Pair, *, ended: bool) -> bool:
+        if self._twice:
+            text = self._held.lstrip()
+            if not ended and pair.open.startswith(text) and pair.open != text:
+                return False
+            self._twice, self._held = False, text.removeprefix(pair.open)
         closes = [pair.close]
         if self._by_text:
             closes.append(self._grammar.marks.plain(pair.close))
