@@ -209,6 +209,15 @@ EXAMPLES: tuple[Example, ...] = (
         calls=(("calculate_area", {"shape": "rectangle", "dimensions": {"width": 10, "height": 20}, "precision": 2}),),
     ),
     Example(
+        family="Qwen 3 Coder, Qwen 3.5, Nemotron 3, Step 3.5",
+        source=VLLM + "tests/tool_parsers/test_qwen3coder_tool_parser.py",
+        specials=HERMES,
+        template="<tool_call>\n<function=",
+        output="<function=get_current_weather>\n<parameter=city>\nDallas\n</parameter>\n<parameter=state>\nTX\n"
+        "</parameter>\n</function>\n</tool_call>",
+        calls=(("get_current_weather", {"city": "Dallas", "state": "TX"}),),
+    ),
+    Example(
         family="GLM 4.5 to 4.7",
         source=VLLM + "tests/tool_parsers/test_glm47_moe_tool_parser.py",
         specials=(*HERMES, "<arg_key>", "</arg_key>", "<arg_value>", "</arg_value>"),

@@ -32,7 +32,8 @@ class Tag(Struct, frozen=True):
     ``begins`` is a regular expression of how a call begins after the marker: what does not is text that mentions it.
     In it ``«...»`` is a marker and ``NAMES`` one of the tools offered. ``signs``: what shows, in a vocabulary or a
     template, that the model has it; ``open`` where absent. ``unsure``: a regular expression of calls that are cut where
-    ``close`` is missing: nothing in them tells that they are whole.
+    ``close`` is missing: nothing in them tells that they are whole. ``stray``: a marker that may follow and means
+    nothing.
     """
 
     open: str
@@ -41,6 +42,7 @@ class Tag(Struct, frozen=True):
     read: Reader
     signs: tuple[str, ...] = ()
     unsure: str = "(?!)"
+    stray: str = ""
 
 
 class Family(Struct, frozen=True):
@@ -80,7 +82,7 @@ class Grammar:
         self.pairs = [Pair(code(pair.open), code(pair.close)) for pair in (*known, *usual)]
         self.unknown = {pair.open for pair in self.pairs[len(known) :]}
         self.tags = [
-            Tag(code(tag.open), code(tag.close), tag.begins, tag.read, unsure=tag.unsure)
+            Tag(code(tag.open), code(tag.close), tag.begins, tag.read, unsure=tag.unsure, stray=code(tag.stray))
             for tag in family.tags
             if any(there.has(sign) for sign in tag.signs or (tag.open,))
         ]

@@ -33,6 +33,7 @@ PAIRS = (
     Pair("◁think▷", "◁/think▷"),
     Pair("<thought>", "</thought>"),
     Pair("Here is my thought process:", "Here is my response:"),
+    Pair("Here are my reasoning steps:", "[BEGIN FINAL RESPONSE]"),
     Pair("<think>", "</think>"),
 )
 WRAPPERS = (Pair("<answer>", "</answer>"), Pair("<response>", "</response>"))
@@ -133,6 +134,8 @@ def family(parser: Callable[[str], Parser]) -> Family:
         Tag("functools", "", LIST, json_calls.read, ("functools", "<|/tool_call|>")),
         Tag("<|tool_call|>", "<|/tool_call|>", JSON, json_calls.read),
         Tag("<|python_tag|>", "", JSON, json_calls.read),
+        # Qwen 3 Coder forgets the tag around it now and then.
+        Tag("<function=", "</function>", r"NAMES\s*>", _untagged(xml), unsure=".", stray="</tool_call>"),
         Tag("<tool_call>", "</tool_call>", rf"{JSON}|{FUNCTION}|{GLM}", _tool_call(xml, glm), unsure=NAME_FIRST),
     )
     bare = (
@@ -151,6 +154,15 @@ def _tool_call(xml: Reader, glm: Reader) -> Reader:
         if begun.startswith("<function="):
             return xml(text, tools)
         return json_calls.read(text, tools) if begun[:1] in ("{", "[", "`") else glm(text, tools)
+
+    return read
+
+
+def _untagged(xml: Reader) -> Reader:
+    """``xml`` for text without its first marker and its last."""
+
+    def read(text: str, tools: Tools) -> Reading:
+        return xml(f"<function={text}</function>", tools)
 
     return read
 

@@ -33,8 +33,8 @@ class Tagged:
         self._begun = opened or not fresh
         self._pair: Pair | None = grammar.pairs[0] if opened and grammar.pairs else None
         self._by_text = False
-        self._twice = opened
-        """Whether the model may open the reasoning once more, which the prompt has opened already."""
+        self._by_prompt = self._twice = opened
+        """``_twice``: the model may open the reasoning once more."""
         self._tag: Tag | None = None
         self._sure = False
         self._scanned = 0
@@ -148,10 +148,13 @@ class Tagged:
     def _think(self, out: list[Segment], pair: Pair, *, ended: bool) -> bool:
         if self._twice:
             text = self._held.lstrip()
-            if not ended and pair.open.startswith(text) and pair.open != text:
+            opens = [each.open for each in self._grammar.pairs]
+            if not ended and any(opening.startswith(text) and opening != text for opening in opens):
                 return False
-            self._twice, self._held = False, text.removeprefix(pair.open)
-        closes = [pair.close]
+            self._twice = False
+            self._held = next((text.removeprefix(o) for o in opens if text.startswith(o)), self._held)
+        # A prompt does not say by which of its markers it has opened the reasoning.
+        closes = [each.close for each in self._grammar.pairs] if self._by_prompt else [pair.close]
         if self._by_text:
             closes.append(self._grammar.marks.plain(pair.close))
         opens = [tag.open for tag in self._tags if has_code(tag.open)]
@@ -165,7 +168,7 @@ class Tagged:
         self._emit(out, "reasoning", self._held[:at])
         self._held = self._held[at + len(marker) :]
         if marker in closes:
-            self._pair, self._may_wrap = None, bool(self._grammar.wrappers)
+            self._pair, self._may_wrap, self._by_prompt = None, bool(self._grammar.wrappers), False
         else:
             self._tag, self._sure = next(tag for tag in self._tags if tag.open == marker), False
         return True
@@ -198,6 +201,8 @@ class Tagged:
         reading = Reading([], inner, "it is cut") if cut else self._tag.read(inner, self._tools)
         out.append(Segment("call", opening + inner + plain(closing), reading, opening))
         self._held = self._held[at + len(closing) :]
+        if self._tag.stray:
+            self._unclosed = [*self._unclosed, self._tag.stray]
         self._tag, self._last = None, ""
         return True
 
