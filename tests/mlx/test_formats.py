@@ -99,7 +99,9 @@ def test_a_call_that_is_cut_never_counts_as_whole(example: Example) -> None:
             assert (name, arguments) in example.calls, whole[:end]
 
 
-@pytest.mark.parametrize("example", [e for e in EXAMPLES if e.specials and not e.template], ids=lambda example: example.family)
+@pytest.mark.parametrize(
+    "example", [e for e in EXAMPLES if e.specials and not e.template], ids=lambda example: example.family
+)
 def test_what_only_spells_the_markers_is_text(example: Example) -> None:
     made = grammar(example)
     prose = f"So it is: {example.output}"

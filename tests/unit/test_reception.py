@@ -190,3 +190,15 @@ async def test_json_that_does_not_fit_is_a_call_all_the_same(arguments: str) -> 
     assert one.tool_calls == [call]
     assert one.flaw == ""
     assert [event.tool_calls for event in caller.events if isinstance(event, Delta)] == [[call]]
+
+
+@pytest.mark.parametrize(
+    ("empty", "reason", "found"), [(300, "length", True), (300, "stop", False), (20, "length", False)]
+)
+async def test_tokens_without_text_up_to_the_limit_are_a_loop(empty: int, reason: str, found: bool) -> None:
+    one = reception(Caller(), Terms(), replace(STREAM, stream=False))
+
+    await feed(one, ["It is", *[""] * empty])
+    await one.ended(End(FinishReason(reason), Usage()))
+
+    assert (one.finding is not None and "tokens without any text" in one.finding.message) is found

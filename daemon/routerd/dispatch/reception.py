@@ -66,6 +66,8 @@ class Reception:
         self._text = [before]
         self._spaced = before != before.rstrip()
         self._reasoning: list[str] = []
+        self._silent = 0
+        """Pieces since the last one that brought anything."""
         self._outgoing: deque[Piece] = deque()
         self._taken_back = False
         self._one_sender = anyio.Lock(fast_acquire=True)  # else each piece would cost a turn of the loop
@@ -107,6 +109,7 @@ class Reception:
         if self._spaced and event.text:  # it was asked to go on from before the space that the caller has
             event = replace(event, text=event.text.lstrip())
             self._spaced = not event.text
+        self._silent = 0 if event.text or event.reasoning or event.tool_calls else self._silent + 1
         self._text.append(event.text)
         self._reasoning.append(event.reasoning)
         self.tool_calls += event.tool_calls
@@ -187,6 +190,7 @@ class Reception:
             finish_reason=end.finish_reason,
             refusal_field=end.refusal,
             broken_call=self.flaw,
+            empty=self._silent,
             ask=self._ask,
             watch=None if every else self._watch,
         )

@@ -12,7 +12,7 @@ from msgspec import Struct
 from routerd_client.chat import FinishReason, ResponseFormat, Tool, ToolCall
 from routerd_client.records import FailureKind
 
-from .loops import loop, run
+from .loops import EMPTY_TOKENS, loop, run
 from .schema import violation
 
 
@@ -76,9 +76,11 @@ def faults(
     *,
     tool_calls: Sequence[ToolCall] = (),
     finish_reason: FinishReason | None = None,
+    empty: int = 0,
     ask: Ask = NOTHING_ASKED,
 ) -> Iterator[Finding]:
-    """All that makes a whole answer worthless, the worst first. Bounded time on any text."""
+    """All that makes a whole answer worthless, the worst first. Bounded time on any text. ``empty``: so many pieces at
+    its end brought nothing."""
     cut = finish_reason is FinishReason.LENGTH
     if tool_calls:
         if wrong := next(filter(None, (misfit(call, ask.tools) for call in tool_calls)), ""):
@@ -95,6 +97,8 @@ def faults(
         yield Finding("invalid_json", wrong)
     if (unit := loop(text) or run(text, cut=cut)) and not (ask.prompt and _TO_REPEAT.search(ask.prompt)):
         yield Finding("degenerate", f"the answer goes round in circles: {unit!r} again and again")
+    if cut and empty >= EMPTY_TOKENS:
+        yield Finding("degenerate", f"the answer goes round in circles: {empty} tokens without any text at its end")
     if cut and ask.complete:
         yield Finding("length", "the answer was cut by the token limit, and the route asks for whole answers")
 

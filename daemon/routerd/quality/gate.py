@@ -38,11 +38,12 @@ def examine(
     finish_reason: FinishReason | None = None,
     refusal_field: str = "",
     broken_call: str = "",
+    empty: int = 0,
     ask: Ask = NOTHING_ASKED,
     watch: frozenset[Fault] | None = None,
 ) -> Finding | None:
     """The first fault of a whole answer that is in ``watch`` (None: the first of all). ``broken_call``: why a call in
-    it cannot be read."""
+    it cannot be read; ``empty``: so many pieces at its end brought nothing."""
     verdict = judge(
         text,
         finish_reason=finish_reason,
@@ -55,7 +56,7 @@ def examine(
         _filtered() if filtered else None,
         _refused(verdict) if verdict.refusal and (refusal_field or verdict.kind != "silent") else None,
         Finding("broken_call", broken_call) if broken_call else None,
-        *faults(text, tool_calls=tool_calls, finish_reason=finish_reason, ask=ask),
+        *faults(text, tool_calls=tool_calls, finish_reason=finish_reason, empty=empty, ask=ask),
     ]
     return next((each for each in found if each and (watch is None or each.fault in watch)), None)
 

@@ -17,6 +17,8 @@ _RULES = frozenset("-=_*#~.+|\u00b7\u2014\u2500\u2501\u2550 0123456789")
 _RUN = 200
 _RUN_ALONE = 32
 """Characters of a run that the token limit ended: after other text, and where it is most of the answer."""
+EMPTY_TOKENS = 200
+"""So many tokens without any text end no answer that is meant."""
 _GRAM = 6
 _LEAST_WORDS = 240
 _DISTINCT = 0.2
