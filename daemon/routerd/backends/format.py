@@ -93,7 +93,7 @@ def given(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def spelled(token: str, raw: Any) -> list[int]:
-    """The bytes ``raw`` that a server tells of ``token``, where the text alone does not tell them."""
+    """Return the bytes ``raw`` that a server sent for ``token``, empty if they are just the text's."""
     if not isinstance(raw, list) or raw == list(token.encode(errors="replace")):
         return []
     return [byte for byte in raw if isinstance(byte, int) and 0 <= byte < 256]

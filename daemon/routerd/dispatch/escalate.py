@@ -20,7 +20,7 @@ def watched(terms: Terms) -> frozenset[Fault]:
     if "degenerate" in listed:
         listed |= {"invalid_json", "broken_call"}
     if "error" in terms.escalate_on:
-        listed.add("broken_call")  # nobody can use it, and by default the next is asked for what fails
+        listed.add("broken_call")  # as useless as a failure
     if terms.judges:
         listed.add("weak")
     return frozenset(listed)

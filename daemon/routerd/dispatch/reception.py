@@ -44,7 +44,7 @@ class Reception:
         self.timed = False
         """Whether `release_in_time` is to run beside the answer."""
         self.flaw = ""
-        """Why a call in it cannot be read."""
+        """The reason why a call in it cannot be parsed, ``""`` if all can."""
         self.finding: Finding | None = None
         """What is wrong with the answer."""
         self.sent = False
@@ -67,7 +67,7 @@ class Reception:
         self._spaced = before != before.rstrip()
         self._reasoning: list[str] = []
         self._silent = 0
-        """Pieces since the last one that brought anything."""
+        """Number of consecutive empty pieces at the end."""
         self._outgoing: deque[Piece] = deque()
         self._taken_back = False
         self._one_sender = anyio.Lock(fast_acquire=True)  # else each piece would cost a turn of the loop
@@ -221,8 +221,8 @@ class Reception:
 
 
 def _readable(piece: Piece, before: int, *, apart: bool) -> Piece:
-    """``piece`` with the tool calls that nobody can read as text, and a flaw. ``before`` calls came already; ``apart``:
-    so did text."""
+    """Turn the unreadable tool calls in ``piece`` into text, and set its flaw. ``before``: calls that came earlier;
+    ``apart``: text came earlier."""
     broken = [(call, wrong) for call in piece.tool_calls if (wrong := unreadable(call))]
     if not broken:
         return piece

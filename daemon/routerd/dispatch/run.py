@@ -197,7 +197,7 @@ class Run:
         await reception.release()
         finish = end.finish_reason
         if finish is FinishReason.TOOL_CALLS and (reception.flaw or not reception.tool_calls):
-            finish = FinishReason.STOP  # whoever acts on it would act on a part of what the model wanted, or on nothing
+            finish = FinishReason.STOP  # a client would run an incomplete set of calls
         elif reception.tool_calls and not reception.flaw and finish is FinishReason.STOP:
             finish = FinishReason.TOOL_CALLS
         decoded = end.usage.completion_tokens - 1

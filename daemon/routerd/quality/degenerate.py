@@ -104,7 +104,7 @@ def faults(
 
 
 def unreadable(call: ToolCall) -> str:
-    """Say why nobody can make anything of a tool call; ``""`` where one can."""
+    """Describe why a tool call cannot be parsed; return ``""`` if it can."""
     if not call.function.name:
         return "a tool call of the answer names no function"
     try:
@@ -115,7 +115,7 @@ def unreadable(call: ToolCall) -> str:
 
 
 def misfit(call: ToolCall, tools: Sequence[Tool]) -> str:
-    """Say what is wrong with a tool call; ``""`` for nothing. Without ``tools`` any name will do."""
+    """Describe what is wrong with a tool call; return ``""`` for nothing. Without ``tools``, any name is accepted."""
     if wrong := unreadable(call):
         return wrong
     name = call.function.name

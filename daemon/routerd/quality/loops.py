@@ -13,12 +13,12 @@ _TIMES = 8
 _END = 24
 """Of what repeats itself the last characters have been there before: to look for them first is much faster."""
 _RULES = frozenset("-=_*#~.+|\u00b7\u2014\u2500\u2501\u2550 0123456789")
-"""What rules, tables and figures are made of: many of them are no loop, unless only the token limit ended them."""
+"""Characters of rules, tables and numbers. Long runs of them are legitimate unless the token limit cut them."""
 _RUN = 200
 _RUN_ALONE = 32
-"""Characters of a run that the token limit ended: after other text, and where it is most of the answer."""
+"""Minimum run that counts as a loop in a cut answer: in general, and if it is most of the answer."""
 EMPTY_TOKENS = 200
-"""So many tokens without any text end no answer that is meant."""
+"""Minimum number of empty tokens at the end of a cut answer that counts as a loop."""
 _GRAM = 6
 _LEAST_WORDS = 240
 _DISTINCT = 0.2
@@ -38,10 +38,9 @@ def loop(text: str) -> str:
 
 
 def run(text: str, *, cut: bool) -> str:
-    """Return the one character that ``text`` repeats at its end, a hundred times and more; ``""`` where it does not.
+    """Return the character that ``text`` ends with many times in a row, ``""`` if there is none.
 
-    ``cut``: the answer was cut by the token limit. White space is a character like any other: a model whose tokens
-    bring nothing writes it to the end.
+    ``cut``: the answer was cut by the token limit; white space counts then, and shorter runs do.
     """
     if not text:
         return ""

@@ -16,7 +16,7 @@ from .stops import StopScanner
 PRIMED = 4
 """Tokens before the answer that its detokenizer is told of; one that has text would do."""
 LONGEST_SHOWN = 200
-"""Characters of a broken call that its message shows."""
+"""Characters of a broken call that the message includes."""
 
 
 class Output(Struct):
@@ -99,7 +99,7 @@ class Answer:
         return text + code
 
     def _last(self, token: int) -> str:
-        """The end token as the format codes it: of some families it closes a call."""
+        """Return the code of the end token if it may close a call."""
         return self._marks.of(token) if self._segmenter.kind == "call" else ""
 
     def _end(self, finish: str, output: Output) -> None:

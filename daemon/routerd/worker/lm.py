@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import mlx.core as mx
 from mlx.utils import tree_flatten
-from mlx_lm.generate import BatchGenerator, TextStateMachine, make_text_state_machine
+from mlx_lm.generate import BatchGenerator, make_text_state_machine
 from mlx_lm.models.cache import can_trim_prompt_cache, make_prompt_cache, trim_prompt_cache
 from mlx_lm.sample_utils import apply_min_p, apply_top_k, apply_top_p, make_logits_processors, make_sampler
 from mlx_lm.utils import load_adapters, load_config, load_model, load_tokenizer
@@ -28,8 +28,9 @@ from .formats import table
 from .formats.blocks import Parser, parsed, whole
 from .formats.grammar import Family, Grammar, Tag
 from .formats.harmony import Harmony
-from .formats.reading import Reading, Tools, UnreadableError
-from .formats.segments import Kind, Segment, Segmenter
+from .formats.machine import Machine
+from .formats.reading import Tools
+from .formats.segments import Segmenter
 from .formats.tagged import Tagged
 from .literal import Literal
 from .spelling import Spelling
@@ -68,61 +69,15 @@ class _WithoutTools:
         return getattr(self._tokenizer, name)
 
 
-class _Machine:
-    """See `Segmenter`; by mlx-lm's own state machine, for families whose channels it describes."""
-
-    def __init__(self, tokenizer: Any, initial: str, tools: Tools) -> None:
-        machine = make_text_state_machine(tokenizer if tools else _WithoutTools(tokenizer))
-        self._state = machine.make_state(initial)
-        self._parse = parsed(tokenizer.tool_parser) if tools and tokenizer.tool_parser else None
-        self._tools = tools
-        self._call = ""
-
-    @property
-    def kind(self) -> Kind:
-        return _KINDS.get(str(self._state[0]), "text")
-
-    def feed(self, coded: str) -> list[Segment]:
-        self._state, found = TextStateMachine.split(self._state, coded)
-        out: list[Segment] = []
-        for state, text in found:
-            if state != "tool" and self._call:
-                out.append(self._read())
-            if state == "tool":
-                self._call += text
-            elif text and state != "header":
-                out.append(Segment(_KINDS.get(state, "text"), text))
-        return out
-
-    def flush(self) -> list[Segment]:
-        self._state, held, state = TextStateMachine.flush(self._state)
-        if state == "tool":
-            self._call += held
-            held = ""
-        out = [self._read()] if self._call else []
-        return [*out, Segment(_KINDS.get(state, "text"), held)] if held else out
-
-    def _read(self) -> Segment:
-        text, self._call = self._call, ""
-        try:
-            reading = Reading(self._parse(text, self._tools) if self._parse else [])
-        except UnreadableError as error:
-            reading = Reading([], text, str(error))
-        return Segment("call", text, reading)
-
-
-_KINDS: dict[str, Kind] = {"reasoning": "reasoning", "tool": "call"}
-
-
 def tool_parser(name: str) -> Parser:
-    """mlx-lm's own parser of that name."""
+    """Return mlx-lm's parser of that name."""
     parser: Parser = importlib.import_module(f"mlx_lm.tool_parsers.{name}").parse_tool_call
     return parser
 
 
 @cache
 def families() -> Family:
-    """The table of what models write."""
+    """Return the table of markers, built once."""
     return table.family(tool_parser)
 
 
@@ -155,7 +110,7 @@ class Model:
 
     @property
     def tools(self) -> bool:
-        """Whether its calls of tools can be read."""
+        """True if the model is shown tools and its calls can be parsed."""
         return self.grammar.calls
 
     @property
@@ -183,8 +138,10 @@ class Model:
         return (match.start() for match in self._atoms.finditer(text)) if self._atoms else iter(())
 
     def initial_state(self, rendered: str) -> str:
-        """The state an answer to a prompt that ends as ``rendered`` starts in: ``normal``, ``reasoning`` where the
-        template has opened it, or ``header``."""
+        """Return the state in which an answer to the prompt ``rendered`` starts.
+
+        It is ``normal``, ``reasoning`` if the template has opened it, or ``header``.
+        """
         end = rendered.rstrip()
         if self.tokenizer.response_initial_state:
             return str(self.tokenizer.response_initial_state)
@@ -202,9 +159,10 @@ class Model:
         return int(start) if start >= 0 else len(prompt)
 
     def segmenter(self, initial: str, tools: Tools, *, fresh: bool = True) -> Segmenter:
-        """A segmenter of an answer that starts in ``initial``; ``fresh``: at its beginning."""
+        """Make a segmenter for an answer that starts in ``initial``. ``fresh``: False if it continues a beginning."""
         if self.tokenizer.response_initial_state:
-            return _Machine(self.tokenizer, initial, tools)
+            machine = make_text_state_machine(self.tokenizer if tools else _WithoutTools(self.tokenizer))
+            return Machine(machine, initial, parsed(self.tokenizer.tool_parser), tools)
         opened = initial == "reasoning"
         if self.grammar.harmony:
             return Harmony(self.grammar.marks, tools, opened=opened, header=initial == "header")
@@ -217,7 +175,7 @@ class Model:
         return str(self.tokenizer.decode([token]))
 
     def token_bytes(self, token: int) -> bytes | None:
-        """The bytes that ``token`` adds to a text; None where its tokenizer does not tell."""
+        """Return the bytes that ``token`` adds to a text, None if unknown."""
         return self._spelling.of(token)
 
     def generator(self, concurrency: int) -> Any:
@@ -244,7 +202,7 @@ def _special_tokens(tokenizer: Any) -> set[str]:
 
 
 def _own_tag(tokenizer: Any) -> Tag | None:
-    """The calls that mlx-lm itself would look for."""
+    """Return the tag that mlx-lm itself would use."""
     if not tokenizer.has_tool_calling:
         return None
     read = whole(parsed(tokenizer.tool_parser), re.compile(".*", re.DOTALL))

@@ -27,7 +27,7 @@ def _placed(model: Model, token: int, logprob: float) -> tuple[str, float, list[
 
 
 def _spelled(model: Model, token: int) -> tuple[str, list[int]]:
-    """The text of ``token``, and its bytes where that does not tell them."""
+    """Return the text of ``token``, and its bytes if they differ from the text's."""
     spelled = model.token_bytes(token)
     if spelled is None:
         return model.token_text(token), []

@@ -1,4 +1,4 @@
-"""The bytes behind tokens: a character may be split over several, and none of them is text by itself."""
+"""Bytes of tokens. A character may be split over several tokens, none of which is valid text on its own."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _SPACE = "\u2581"
 
 
 class Spelling:
-    """One tokenizer's tokens as bytes."""
+    """Converts the tokens of one tokenizer to bytes."""
 
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
@@ -21,7 +21,7 @@ class Spelling:
         self._sentencepiece = "ByteFallback" in kinds
 
     def of(self, token: int) -> bytes | None:
-        """The bytes of ``token``; None where the tokenizer has a way of its own."""
+        """Return the bytes of ``token``, None if the tokenizer's encoding is unknown."""
         piece = self._tokenizer.convert_ids_to_tokens(token)
         if not isinstance(piece, str):
             return None
@@ -37,7 +37,7 @@ class Spelling:
 
 
 def _decoders(tokenizer: Any) -> set[str]:
-    """The kinds of decoders that a fast tokenizer is made of."""
+    """Return the decoder types of a fast tokenizer."""
     made = getattr(getattr(tokenizer, "backend_tokenizer", None), "decoder", None)
     decoder = json.loads(made.__getstate__()) if made is not None else None
     parts = [decoder, *(decoder.get("decoders") or [])] if isinstance(decoder, dict) else []
@@ -45,7 +45,7 @@ def _decoders(tokenizer: Any) -> set[str]:
 
 
 def _byte_characters() -> dict[str, int]:
-    """Byte-level tokenizers write printable bytes as they are, and the others as letters from U+0100 on."""
+    """Map the characters of byte-level tokenizers to bytes: printable ones are themselves, others start at U+0100."""
     plain = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
     others = [byte for byte in range(256) if byte not in plain]
     return {chr(byte): byte for byte in plain} | {chr(256 + at): byte for at, byte in enumerate(others)}

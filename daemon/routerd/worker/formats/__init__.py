@@ -1,1 +1,1 @@
-"""What models write around their answers: reasoning, tool calls, channels; one table of families."""
+"""Output formats of models: how each family marks reasoning, tool calls and channels, in one table."""

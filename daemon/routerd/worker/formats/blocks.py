@@ -1,4 +1,4 @@
-"""Calls written between markers of their own, each read by itself."""
+"""Readers of tool calls that each have a start and an end marker of their own."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from msgspec import Struct
 from .reading import Call, Reader, Reading, Tools, UnreadableError, call
 
 Parser = Callable[[str, Any], Any]
-"""mlx-lm's: text and tools to a mapping with name and arguments, or a list of them. Raises what it likes."""
+"""A parser of mlx-lm: takes text and tools, returns one mapping with name and arguments or a list. Raises anything."""
 Parse = Callable[[str, Tools], list[Call]]
-"""The calls in a text. Raises `UnreadableError`."""
+"""Takes text and tools, returns the calls in the text. Raises `UnreadableError`."""
 
 
 class Unit(Struct, frozen=True):
-    """Where one call begins and ends."""
+    """The start and end marker of one call."""
 
     open: str
     close: str
 
 
 def each(parse: Parse, unit: Unit) -> Reader:
-    """A reader of the calls between ``unit``'s markers; nothing but white space may stand between two of them. A broken
-    one costs only itself."""
+    """Make a reader of the calls between ``unit``'s markers. Only white space may separate two calls, and a broken call
+    does not affect the others."""
 
     def read(text: str, tools: Tools) -> Reading:
         calls: list[Call] = []
@@ -49,7 +49,7 @@ def each(parse: Parse, unit: Unit) -> Reader:
 
 
 def whole(parse: Parse, complete: re.Pattern[str]) -> Reader:
-    """A reader of text that is read in one piece, where it is ``complete``, or not at all."""
+    """Make a reader that parses the whole text at once, and only if it matches ``complete``."""
 
     def read(text: str, tools: Tools) -> Reading:
         if not complete.fullmatch(text):
@@ -63,7 +63,7 @@ def whole(parse: Parse, complete: re.Pattern[str]) -> Reader:
 
 
 def parsed(parse: Parser) -> Parse:
-    """mlx-lm's parser, failing with `UnreadableError` alone. A value that is not of its parameter's type stays text."""
+    """Wrap mlx-lm's parser so that it raises `UnreadableError` alone. A value of the wrong type is kept as text."""
 
     def read(text: str, tools: Tools) -> list[Call]:
         failure = ""

@@ -1,4 +1,4 @@
-"""DeepSeek V3.2's calls: each parameter between tags that say whether it is text or JSON."""
+"""Reader of DeepSeek V3.2's calls, where each parameter's tag marks the value as text or JSON."""
 
 from __future__ import annotations
 

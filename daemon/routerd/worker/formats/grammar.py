@@ -1,4 +1,4 @@
-"""One model's markers, found in its vocabulary and its template."""
+"""The markers that one model uses, detected from its vocabulary and chat template."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ _SHOWS_TOOLS = regex.compile(r"\btools\b")
 
 
 CHANNEL_TOKENS = 4
-"""So many of `Family.channels` no harmony can do without."""
+"""The number of tokens at the start of `Family.channels` that harmony requires."""
 
 
 class Pair(Struct, frozen=True):
-    """What opens and closes a model's reasoning."""
+    """A start and an end marker, of reasoning or of an answer."""
 
     open: str
     close: str
 
 
 class Tag(Struct, frozen=True):
-    """Calls between ``open`` and ``close`` (``""``: until the next, or the answer's end).
+    """One way of writing tool calls: between ``open`` and ``close``, or up to the next ``open`` if ``close`` is ``""``.
 
-    ``begins`` is a regular expression of how a call begins after the marker: what does not is text that mentions it.
-    In it ``«...»`` is a marker and ``NAMES`` one of the tools offered. ``signs``: what shows, in a vocabulary or a
-    template, that the model has it; ``open`` where absent. ``unsure``: a regular expression of calls that are cut where
-    ``close`` is missing: nothing in them tells that they are whole. ``stray``: a marker that may follow and means
-    nothing.
+    ``begins`` is a regular expression for the start of a call after the marker; if it does not match, the marker is
+    text. In it, ``«...»`` stands for a marker and ``NAMES`` for any offered tool. The model uses the tag if one of
+    ``signs`` (default: ``open``) is in its vocabulary or template. ``unsure`` matches calls that count as cut when
+    ``close`` is missing, because their own text does not show where they end. ``stray`` is a marker that may follow a
+    call and is dropped.
     """
 
     open: str
@@ -46,32 +46,32 @@ class Tag(Struct, frozen=True):
 
 
 class Family(Struct, frozen=True):
-    """All that models may write around their answers, the commoner later where two could be meant."""
+    """Every known marker. If several tags fit one position, the first in the list is used."""
 
     pairs: tuple[Pair, ...]
     tags: tuple[Tag, ...]
     bare: tuple[Tag, ...]
-    """Calls that stand at the answer's very beginning, without a marker."""
+    """Calls without a marker, recognised only at the start of the answer."""
     wrappers: tuple[Pair, ...]
-    """What some write around the answer after their reasoning."""
+    """Markers around the answer, after the reasoning."""
     dropped: tuple[str, ...]
-    """Tokens that structure an answer and mean nothing to a caller."""
+    """Structural tokens that are removed from answers."""
     channels: tuple[str, ...]
-    """The tokens of harmony."""
+    """The tokens of harmony, the required ones first."""
 
     @property
     def markers(self) -> list[str]:
-        """Every text in which a token may be a marker."""
+        """All texts that may contain a marker token."""
         pairs = [text for pair in (*self.pairs, *self.wrappers) for text in (pair.open, pair.close)]
         tags = [text for tag in self.tags for text in (tag.open, tag.close, tag.begins)]
         return [*pairs, *tags, *self.dropped, *self.channels]
 
 
 class Grammar:
-    """What one model writes. All texts are coded by ``marks``."""
+    """The markers of one model, coded by ``marks``."""
 
     def __init__(self, family: Family, tokens: Mapping[int, str], template: str, *, another: Tag | None = None) -> None:
-        """``another`` is a way of calling that is not in the table, or that nothing shows."""
+        """Detect the markers. ``another`` is a tag to add if the table does not already provide it."""
         self.marks = Marks(tokens, [*family.markers, *((another.open, another.close) if another else ())])
         code = self.marks.code
         there = _There(set(tokens.values()), template, code)
@@ -96,7 +96,7 @@ class Grammar:
 
     @property
     def calls(self) -> bool:
-        """Whether it is shown the tools, and calls them in a way that can be read."""
+        """True if the template shows tools to the model and its calls can be parsed."""
         return self._shown and bool(self.tags or self.bare or self.harmony)
 
     @property
@@ -107,7 +107,7 @@ class Grammar:
         return {self.marks.plain(text) for text in (*pairs, *tags) if has_code(text)}
 
     def begins(self, tag: Tag, tools: Tools) -> Any:
-        """The pattern of how a call of ``tag`` begins, in coded text."""
+        """Compile ``tag.begins`` for coded text and the offered ``tools``."""
         return _pattern(tag.begins, self.marks.code, tuple(names(tools)))
 
 

@@ -1,4 +1,4 @@
-"""Harmony, as gpt-oss writes it: messages on channels, each with a header of its own."""
+"""Segmenter of harmony, the format of gpt-oss: messages on channels, each with a header."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ TOKENS = ("<|start|>", "<|channel|>", "<|message|>", "<|end|>", "<|return|>", "<
 _CODES = f"{chr(FIRST)}-{chr(FIRST + MOST - 1)}"
 _RECIPIENT = re.compile(rf"to=([^\s{_CODES}]+)")
 _BEGUN = regex.compile(rf"\s*(?:assistant)?\s*(?:to=[^\s{_CODES}]+\s*)?[{_CODES}]")
-"""A header has surely begun: what else may stand before its first token."""
+"""The start of a header, up to its first token."""
 _BARE_HEADER = re.compile(r"\s*(?:assistant)?[\s\w.=<|>]{0,60}")
 
 
 class Harmony:
-    """See `Segmenter`. ``opened``: the prompt ends within the analysis; ``header``: it ends in a message's header."""
+    """A `Segmenter` of harmony. ``opened``: the prompt ends inside the analysis channel; ``header``: it ends inside a
+    message header."""
 
     def __init__(self, marks: Marks, tools: Tools, *, opened: bool = False, header: bool = False) -> None:
         self._marks = marks
@@ -52,7 +53,7 @@ class Harmony:
     def _read_header(self, out: list[Segment], *, ended: bool) -> bool:
         if self._guessed:
             return self._guess(ended=ended)
-        # Within a header nothing is the answer's text, so a marker that is only spelled is one all the same.
+        # A header contains no answer text, so a marker spelled in plain characters counts here too.
         spelled = self._marks.code(self._held)
         at = spelled.find(self._message)
         if at >= 0:
@@ -62,22 +63,22 @@ class Harmony:
         if ended:
             text = self._marks.plain(self._held)
             if not _BARE_HEADER.fullmatch(text):
-                out.append(Segment("text", text))  # better seen than lost
+                out.append(Segment("text", text))  # show it rather than lose it
             self._held = ""
         return False
 
     def _guess(self, *, ended: bool) -> bool:
-        """Find out whether a header follows where one should."""
+        """Decide whether a header or plain text follows."""
         found = _BEGUN.match(self._held, partial=True)
         if found and found.partial and not ended:
             return False
         self._guessed = False
         if found is None or found.partial:
-            self._header = None  # plain text, without any channel
+            self._header = None  # plain text without a channel
         return True
 
     def _enter(self, header: str) -> None:
-        """Begin a message with ``header``."""
+        """Start a message that has ``header``."""
         _, _, channel = header.rpartition(self._channel)
         found = _RECIPIENT.search(header)
         self._recipient = found[1] if found else ""
@@ -91,7 +92,7 @@ class Harmony:
             self._kind = "text"
 
     def _name(self) -> str | None:
-        """The function that the message is to; None for a tool of the model's own."""
+        """Return the function that the message calls, None for a built-in tool of the model."""
         if self._recipient.startswith("functions."):
             return self._recipient.removeprefix("functions.")
         return self._recipient if self._recipient in names(self._tools) else None
@@ -111,7 +112,7 @@ class Harmony:
         if marker in (self._start, self._channel):
             self._header = marker
         else:
-            self._header, self._guessed = "", True  # what follows begins another message
+            self._header, self._guessed = "", True  # another message follows
         return True
 
     def _give(self, out: list[Segment], coded: str, *, closed: bool) -> None:

@@ -1,4 +1,4 @@
-"""Calls written as JSON objects: one, several behind one another, or a list of them."""
+"""Reader of calls written as JSON: one object, several objects in a row, or a list."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _ARGUMENTS = ("arguments", "parameters", "args", "input")
 
 
 def read(text: str, tools: Tools) -> Reading:
-    """See `reading.Reader`. Where an object is broken, those before it count."""
+    """Read the calls in ``text`` up to the first broken object."""
     if fenced := _FENCE.fullmatch(text):
         text = fenced[1] or fenced[2]
     calls: list[Call] = []
@@ -33,7 +33,7 @@ def read(text: str, tools: Tools) -> Reading:
 
 
 def from_object(value: Any, tools: Tools) -> Call:
-    """The call that ``value`` is, in any of the shapes that models write. Raises `UnreadableError`."""
+    """Convert ``value`` to a call; accepts every known object layout. Raises `UnreadableError`."""
     if not isinstance(value, dict):
         raise UnreadableError("it is no JSON object")
     inner = next((value[key] for key in ("function", "tool") if isinstance(value.get(key), dict)), None)
@@ -41,7 +41,7 @@ def from_object(value: Any, tools: Tools) -> Call:
         value = {**value, **inner}
     name = next((value[key] for key in ("name", "tool_name", "function", "tool") if key in value), None)
     if name is None and len(value) == 1 and next(iter(value)) in names(tools):
-        ((name, arguments),) = value.items()  # Apertus: the name is the key
+        ((name, arguments),) = value.items()  # Apertus uses the name as the key
         return call(name, arguments)
     return call(name, next((value[key] for key in _ARGUMENTS if key in value), {}))
 

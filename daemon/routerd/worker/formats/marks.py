@@ -1,8 +1,7 @@
-"""A model's special tokens as single characters that no text contains.
+"""Codes for special tokens: single characters that decoded text cannot contain.
 
-The characters ``<think>`` in an answer are text, the token ``<think>`` is a marker. A lone surrogate cannot come
-out of UTF-8, so each token a format knows stands for one: whoever looks for a marker in the coded text finds the
-token, and never text that only looks like it.
+The token ``<think>`` is a marker, but the same characters in an answer are text. Each marker token is replaced by a
+lone surrogate, which UTF-8 decoding never produces. A search in the coded text therefore finds only the tokens.
 """
 
 from __future__ import annotations
@@ -12,12 +11,12 @@ from collections.abc import Iterable, Mapping
 
 FIRST = 0xD800
 MOST = 0x800
-"""Surrogates there are."""
+"""The number of surrogates."""
 
 
 class Marks:
-    """The codes of one vocabulary's marker tokens. ``tokens`` maps ids to texts; those that occur in ``known`` are
-    coded."""
+    """Codes for the marker tokens of one vocabulary. ``tokens`` maps ids to texts; tokens that occur in ``known`` get a
+    code."""
 
     def __init__(self, tokens: Mapping[int, str], known: Iterable[str]) -> None:
         words = "\n".join(known)
@@ -29,18 +28,18 @@ class Marks:
         self._found = re.compile("|".join(map(re.escape, longest))) if longest else None
 
     def of(self, token: int) -> str:
-        """The code of ``token``, ``""`` for one that is no marker."""
+        """Return the code of ``token``, ``""`` if it is not a marker."""
         return self._codes.get(token, "")
 
     def code(self, marker: str) -> str:
-        """``marker`` as its tokens are coded; text that is no token stays."""
+        """Replace the tokens in ``marker`` by their codes."""
         return self._found.sub(lambda found: self._by_text[found[0]], marker) if self._found else marker
 
     def plain(self, coded: str) -> str:
-        """``coded`` with every token as its text."""
+        """Replace the codes in ``coded`` by the tokens' texts."""
         return coded.translate(self._texts)
 
 
 def has_code(text: str) -> bool:
-    """Whether a coded token is in ``text``."""
+    """Return True if ``text`` contains a code."""
     return any(FIRST <= ord(char) < FIRST + MOST for char in text)

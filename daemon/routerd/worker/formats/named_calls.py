@@ -1,4 +1,4 @@
-"""Calls written as a name and its JSON arguments, as Mistral, Kimi and DeepSeek do."""
+"""Readers of calls written as a name followed by JSON arguments: Mistral, Kimi, DeepSeek."""
 
 from __future__ import annotations
 
@@ -21,8 +21,10 @@ _NEVER = re.compile(r"(?!)")
 
 
 def reader(head: re.Pattern[str], end: re.Pattern[str] = _NEVER) -> Reader:
-    """A reader of calls that each begin with ``head``, which has the name, and end with ``end`` where that is there. A
-    broken one costs those up to the next ``end``."""
+    """Make a reader of calls that start with ``head``, which captures the name, and may end with ``end``.
+
+    After a broken call it continues at the next ``end``.
+    """
 
     def read(text: str, tools: Tools) -> Reading:  # noqa: ARG001 - the names need no table
         calls: list[Call] = []

@@ -1,4 +1,4 @@
-"""Calls written as Python's: a list of them, or one a line."""
+"""Readers of calls written in Python syntax: in a list, or one per line."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from .reading import Call, Reader, Reading, Tools, UnreadableError
 
 
 def reader(parse: Parse) -> Reader:
-    """A reader of ``[f(a=1), g()]``, by mlx-lm's parser."""
+    """Make a reader of ``[f(a=1), g()]`` from mlx-lm's parser."""
 
     def read(text: str, tools: Tools) -> Reading:
         end = text.rstrip()
@@ -22,7 +22,7 @@ def reader(parse: Parse) -> Reader:
 
 
 def lines(parse: Parse) -> Reader:
-    """A reader of one call a line; those before the first broken one count."""
+    """Make a reader of one call per line, up to the first broken one."""
 
     def read(text: str, tools: Tools) -> Reading:
         calls: list[Call] = []

@@ -1,4 +1,4 @@
-"""What the text of tool calls comes to."""
+"""Results of parsing the text of tool calls, and the JSON helpers that parsers share."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from typing import Any
 from msgspec import Struct
 
 Tools = Sequence[Mapping[str, Any]]
-"""The tools offered, as the template was given them."""
+"""The offered tools, as passed to the chat template."""
 
 
 class Call(Struct, frozen=True):
-    """One call that could be read. ``arguments`` is JSON."""
+    """One parsed call. ``arguments`` is JSON."""
 
     name: str
     arguments: str
 
 
 class Reading(Struct, frozen=True):
-    """The calls that could be read, and ``left``: the text from the first one on that could not, with its reason.
+    """Parsed calls, and ``left``, the text that was not parsed.
 
-    Without a reason, ``left`` is text that is no call.
+    ``why`` says what is wrong with a broken call in ``left``; if it is empty, ``left`` is ordinary text.
     """
 
     calls: list[Call] = []
@@ -34,11 +34,11 @@ Reader = Callable[[str, Tools], Reading]
 
 
 class UnreadableError(ValueError):
-    """Text that should be a call and is none."""
+    """A call cannot be parsed."""
 
 
 def call(name: Any, arguments: Any) -> Call:
-    """The call of ``name`` with ``arguments``, which may be JSON text themselves. Raises `UnreadableError`."""
+    """Build a call. ``arguments`` may be JSON text. Raises `UnreadableError`."""
     if not isinstance(name, str) or not name.strip():
         raise UnreadableError("it names no function")
     if isinstance(arguments, str):
@@ -47,14 +47,14 @@ def call(name: Any, arguments: Any) -> Call:
         text = json.dumps({} if arguments is None else arguments, ensure_ascii=False, allow_nan=False)
         text.encode()
     except UnicodeEncodeError:
-        text = json.dumps(arguments)  # half a surrogate pair can only be written as an escape
+        text = json.dumps(arguments)  # half a surrogate pair must be escaped
     except (ValueError, TypeError, RecursionError) as error:
         raise UnreadableError(f"its arguments are no JSON: {error}") from error
     return Call(name.strip(), text)
 
 
 def decode(text: str) -> Any:
-    """The JSON value that ``text`` is. Raises `UnreadableError`."""
+    """Parse ``text`` as one JSON value. Raises `UnreadableError`."""
     value, end = decode_at(text, 0)
     if text[end:].strip():
         raise UnreadableError(f"its arguments are no JSON: more follows at character {end}")
@@ -62,9 +62,9 @@ def decode(text: str) -> Any:
 
 
 def decode_at(text: str, at: int) -> tuple[Any, int]:
-    """The JSON value that begins at ``at``, or after white space there, and where it ends. Raises `UnreadableError`.
+    """Parse the JSON value at ``at``, after white space, and return it with its end. Raises `UnreadableError`.
 
-    Line ends within strings are let pass; NaN and Infinity are not.
+    Raw line ends in strings are accepted, NaN and Infinity are not.
     """
     while at < len(text) and text[at].isspace():
         at += 1
@@ -76,7 +76,7 @@ def decode_at(text: str, at: int) -> tuple[Any, int]:
 
 
 def names(tools: Tools) -> list[str]:
-    """The names of the tools offered."""
+    """Return the names of the offered tools."""
     found = (tool.get("function") for tool in tools)
     return [name for each in found if isinstance(each, Mapping) and isinstance(name := each.get("name"), str)]
 

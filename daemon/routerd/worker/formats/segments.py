@@ -1,4 +1,4 @@
-"""What the pieces of an answer are: text, reasoning, or calls."""
+"""Segments of an answer (text, reasoning, calls) and the interface of segmenters."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Kind = Literal["text", "reasoning", "call"]
 
 
 class Segment(Struct, frozen=True):
-    """A piece of an answer. Of a call, ``text`` is all of it as the model wrote it, and ``before`` its marker."""
+    """A piece of an answer. For a call, ``text`` is its raw text and ``before`` its start marker."""
 
     kind: Kind
     text: str
@@ -25,21 +25,21 @@ class Segmenter(Protocol):
 
     @property
     def kind(self) -> Kind:
-        """What comes next, as far as is known."""
+        """The kind of the text that comes next, as far as known."""
         ...
 
     def feed(self, coded: str) -> list[Segment]:
-        """Take more of the answer; what is now sure of it. Keeps back only what may be the beginning of a marker, and
-        calls until they are whole."""
+        """Take more text and return the completed segments. Holds back only a possible start of a marker, and calls
+        until they are complete."""
         ...
 
     def flush(self) -> list[Segment]:
-        """The answer has ended: all that was kept back."""
+        """End the answer and return everything held back."""
         ...
 
 
 def partial(text: str, markers: list[str]) -> int:
-    """The length of the longest end of ``text`` that begins one of ``markers``, and is not all of it."""
+    """Return the length of the longest suffix of ``text`` that is a proper prefix of a marker."""
     longest = max(map(len, markers), default=0)
     for size in range(min(len(text), longest - 1), 0, -1):
         end = text[-size:]
@@ -49,6 +49,6 @@ def partial(text: str, markers: list[str]) -> int:
 
 
 def first(text: str, markers: list[str]) -> tuple[int, str] | None:
-    """Where in ``text`` the first of ``markers`` is, and which; the longest of those that begin at one place."""
+    """Find the first marker in ``text``, the longest if several start there. Return its position and the marker."""
     found = [(at, -len(marker), marker) for marker in markers if (at := text.find(marker)) >= 0]
     return (min(found)[0], min(found)[2]) if found else None

@@ -1,6 +1,6 @@
-"""The families of models and what they write: the one table.
+"""Table of all known markers and the readers of their calls.
 
-docs/models.md shows it, with the published examples that each row was tried with.
+docs/models.md lists the model families and the published examples that each one was tested with.
 """
 
 from __future__ import annotations
@@ -49,11 +49,11 @@ DROPPED = (
 
 
 _CALLS = re.compile(r'"(?:parameters|arguments)"|\w\(')
-"""What JSON or Python that is a call has, and an object that happens to have a name has not."""
+"""Required in a call without a marker; an object with a name alone is not a call."""
 
 
 def family(parser: Callable[[str], Parser]) -> Family:
-    """All families. ``parser`` gives mlx-lm's own parser of that name."""
+    """Build the table. ``parser`` returns mlx-lm's parser of a given name."""
     xml = each(parsed(parser("qwen3_coder")), Unit("<function=", "</function>"))
     glm = whole(parsed(parser("glm47")), re.compile(r"\s*[\w.-]+\s*(?:<arg_key>.*</arg_value>\s*)?", re.DOTALL))
     longcat = whole(
@@ -134,7 +134,7 @@ def family(parser: Callable[[str], Parser]) -> Family:
         Tag("functools", "", LIST, json_calls.read, ("functools", "<|/tool_call|>")),
         Tag("<|tool_call|>", "<|/tool_call|>", JSON, json_calls.read),
         Tag("<|python_tag|>", "", JSON, json_calls.read),
-        # Qwen 3 Coder forgets the tag around it now and then.
+        # Qwen 3 Coder sometimes omits the tag around the function.
         Tag("<function=", "</function>", r"NAMES\s*>", _untagged(xml), unsure=".", stray="</tool_call>"),
         Tag("<tool_call>", "</tool_call>", rf"{JSON}|{FUNCTION}|{GLM}", _tool_call(xml, glm), unsure=NAME_FIRST),
     )
@@ -147,7 +147,7 @@ def family(parser: Callable[[str], Parser]) -> Family:
 
 
 def _tool_call(xml: Reader, glm: Reader) -> Reader:
-    """What stands between ``<tool_call>`` tags: three ways of writing a call share them."""
+    """Make a reader for ``<tool_call>`` tags, which three call formats share."""
 
     def read(text: str, tools: Tools) -> Reading:
         begun = text.lstrip()
@@ -159,7 +159,7 @@ def _tool_call(xml: Reader, glm: Reader) -> Reader:
 
 
 def _untagged(xml: Reader) -> Reader:
-    """``xml`` for text without its first marker and its last."""
+    """Make a reader that restores the markers around the text, then applies ``xml``."""
 
     def read(text: str, tools: Tools) -> Reading:
         return xml(f"<function={text}</function>", tools)
@@ -168,7 +168,7 @@ def _untagged(xml: Reader) -> Reader:
 
 
 def _either(reader: Reader, json: Reader) -> Reader:
-    """``json`` for text that begins as JSON does, ``reader`` for any other."""
+    """Make a reader that uses ``json`` for text that starts like JSON, else ``reader``."""
 
     def read(text: str, tools: Tools) -> Reading:
         return (json if re.match(JSON, text) else reader)(text, tools)
@@ -177,7 +177,7 @@ def _either(reader: Reader, json: Reader) -> Reader:
 
 
 def _offered(reader: Reader) -> Reader:
-    """``reader`` for text without a marker: what calls none of the tools offered is no call."""
+    """Make a reader for text without a marker, which is a call only if it names an offered tool."""
 
     def read(text: str, tools: Tools) -> Reading:
         reading, known = reader(text, tools), names(tools)

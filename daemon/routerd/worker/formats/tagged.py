@@ -1,4 +1,4 @@
-"""Answers with reasoning and calls between markers, as most families write them."""
+"""Segmenter for formats with start and end markers around reasoning and calls."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from .reading import Reading, Tools
 from .segments import Kind, Segment, first, partial
 
 BLANK = 100
-"""So much white space may stand before a call."""
+"""Characters searched for the first one of a call."""
 _QUOTES = re.compile(r'(?<!\\)(?:\\\\)*"')
 
 
 class Tagged:
-    """See `Segmenter`.
+    """A `Segmenter` of marked answers.
 
-    A marker that is a token of its own counts wherever the model writes it; one that is text opens the reasoning at
-    the answer's very beginning alone, and a call only where one follows. ``opened``: the prompt ends within the
-    reasoning. ``fresh``: the answer begins here, and does not go on from a beginning.
+    A marker token counts anywhere in the answer. A marker written as plain text opens reasoning only at the start of
+    the answer. Either kind opens a call only if a call follows it. ``opened``: the prompt ends inside the reasoning.
+    ``fresh``: False if the answer continues an existing beginning.
     """
 
     def __init__(self, grammar: Grammar, tools: Tools, *, opened: bool = False, fresh: bool = True) -> None:
@@ -34,14 +34,14 @@ class Tagged:
         self._pair: Pair | None = grammar.pairs[0] if opened and grammar.pairs else None
         self._by_text = False
         self._by_prompt = self._twice = opened
-        """``_twice``: the model may open the reasoning once more."""
+        """``_twice``: the model may repeat the marker that the prompt ends with."""
         self._tag: Tag | None = None
         self._sure = False
         self._scanned = 0
         self._wrapper: Pair | None = None
         self._may_wrap = False
         self._unclosed: list[str] = []
-        """The end of a reasoning that a call has ended already."""
+        """End markers to drop, because a call has already ended what they would close."""
 
     @property
     def kind(self) -> Kind:
@@ -63,7 +63,7 @@ class Tagged:
         return out
 
     def _step(self, out: list[Segment], *, ended: bool) -> bool:
-        """Take the next part of what is held; false where that needs more of the answer."""
+        """Process the next part of the held text; return False if more text is needed."""
         if self._tag:
             return self._call(out, ended=ended) if self._sure else self._decide(out, ended=ended)
         if self._pair:
@@ -73,7 +73,7 @@ class Tagged:
         return self._text(out, ended=ended)
 
     def _begin(self, *, ended: bool) -> bool:
-        """Look at the beginning of the answer, or of what follows the reasoning."""
+        """Process the start of the answer, or of the text after the reasoning."""
         text = self._held.lstrip()
         opening = self._grammar.wrappers if self._begun else self._openings()
         if not ended and (not text or any(p.open.startswith(text) and p.open != text for p in opening)):
@@ -93,13 +93,13 @@ class Tagged:
         return True
 
     def _openings(self) -> list[Pair]:
-        """What opens the reasoning at the answer's beginning: the token, or its text."""
+        """List the markers that open reasoning at the start of an answer: tokens and their plain texts."""
         plain = self._grammar.marks.plain
         coded = [pair for pair in self._grammar.pairs if has_code(pair.open)]
         return [*self._grammar.pairs, *(Pair(plain(pair.open), pair.close) for pair in coded)]
 
     def _bare(self, text: str, *, ended: bool) -> bool:
-        """Look for a call without a marker."""
+        """Detect a call without a marker."""
         for tag in self._grammar.bare:
             found = self._grammar.begins(tag, self._tools).match(text, partial=True)
             if found and not found.partial:
@@ -121,7 +121,7 @@ class Tagged:
         self._emit(out, "text", self._held[:at])
         if not ended and any(each != marker and each.startswith(self._held[at:]) for each in self._thinks):
             self._held = self._held[at:]
-            return False  # it may be the beginning of a longer one
+            return False  # may become a longer marker
         self._held = self._held[at + len(marker) :]
         if marker in self._opens and not self._last.endswith("`"):
             self._tag, self._sure = next(tag for tag in self._tags if tag.open == marker), False
@@ -133,7 +133,7 @@ class Tagged:
         return True
 
     def _plain(self, out: list[Segment], markers: list[str], *, ended: bool) -> None:
-        """Let go what is surely text; the end of what wraps an answer is none."""
+        """Emit the text that cannot be part of a marker or of the wrapper's end."""
         text, closed = self._held, False
         if self._wrapper:
             body = text.rstrip()
@@ -153,7 +153,7 @@ class Tagged:
                 return False
             self._twice = False
             self._held = next((text.removeprefix(o) for o in opens if text.startswith(o)), self._held)
-        # A prompt does not say by which of its markers it has opened the reasoning.
+        # It is not known which marker the prompt ended with.
         closes = [each.close for each in self._grammar.pairs] if self._by_prompt else [pair.close]
         if self._by_text:
             closes.append(self._grammar.marks.plain(pair.close))
@@ -174,13 +174,13 @@ class Tagged:
         return True
 
     def _decide(self, out: list[Segment], *, ended: bool) -> bool:
-        """Find out whether a call follows the marker, or the marker was text."""
+        """Decide whether a call follows the marker; if not, the marker is text."""
         assert self._tag
         found = self._grammar.begins(self._tag, self._tools).match(self._held, partial=True)
         if found and not found.partial:
             self._sure, self._scanned = True, 0
             self._unclosed = [self._pair.close] if self._pair else []
-            self._pair = None  # a model that calls has thought enough
+            self._pair = None  # a call ends the reasoning
             return True
         if found and not ended:
             return False
@@ -207,8 +207,8 @@ class Tagged:
         return True
 
     def _end_of_call(self, tag: Tag, *, ended: bool) -> tuple[int, str] | None:
-        """Where the call ends, and by which marker. One that is spelled ends JSON outside of its strings, and anything
-        else where no token does."""
+        """Find the end of the call: its position and marker. A marker in plain text ends JSON outside of strings, and
+        other calls only if no token does."""
         json = self._held[:BLANK].lstrip()[:1] in ("{", "[")
         spelled = [self._grammar.marks.plain(tag.close)] if tag.close else []
         markers = [marker for marker in (tag.close, tag.open) if marker]
@@ -231,5 +231,5 @@ class Tagged:
 
 
 def _in_string(json: str) -> bool:
-    """Whether ``json`` ends within a string."""
+    """Return True if ``json`` ends inside a string."""
     return len(_QUOTES.findall(json)) % 2 == 1
