@@ -10,13 +10,17 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mlx_lm.chat_templates.muse_spark import RESPONSE_FORMAT
+from mlx_lm.generate import TextStateMachine
 
+from routerd.worker.formats.blocks import parsed
 from routerd.worker.formats.grammar import Grammar
 from routerd.worker.formats.harmony import Harmony
+from routerd.worker.formats.machine import Machine
 from routerd.worker.formats.marks import Marks
 from routerd.worker.formats.segments import Segmenter
 from routerd.worker.formats.tagged import Tagged
-from routerd.worker.lm import families
+from routerd.worker.lm import families, tool_parser
 
 from .published import EXAMPLES, Example
 
@@ -109,6 +113,19 @@ def test_what_only_spells_the_markers_is_text(example: Example) -> None:
 
     if not (example.reasons or example.header):
         assert (found.text, found.reasoning, found.calls) == (prose, "", [])
+
+
+@pytest.mark.parametrize("step", [1, 3, 10_000])
+def test_a_response_format_of_mlx_lm_is_used_as_it_is(step: int) -> None:
+    specials = ("<|message|>", "<|eom|>")
+    marks = Marks(dict(enumerate(specials)), specials)
+    machine = TextStateMachine({**RESPONSE_FORMAT["transitions"], "tool": [("</atem:function_calls>", "normal")]})
+    muse = Machine(machine, RESPONSE_FORMAT["initial_state"], parsed(tool_parser("muse_spark")), [], marks)
+    call = '<atem:invoke name="get_weather"><atem:parameter name="city">Bonn</atem:parameter></atem:invoke>'
+    output = f"to=self<|message|>hm<|eom|>to=user<|message|>Look:<|eom|><atem:function_calls>{call}"
+    found = read(muse, coded(marks, specials, f"{output}</atem:function_calls>"), step)
+
+    assert (found.reasoning, found.text, found.calls) == ("hm", "Look:", [("get_weather", {"city": "Bonn"})])
 
 
 @given(st.data())

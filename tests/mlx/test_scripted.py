@@ -13,7 +13,7 @@ from routerd.wire import Generate, Piece
 from routerd.worker.lm import load
 from routerd_client.chat import ChatRequest, FinishReason, FunctionSpec, Message, Tool
 from tests.mlx.in_process import run_engine
-from tests.support.scripted_model import CHAT, END, make_scripted_model
+from tests.support.scripted_model import CHAT, END, HERMES, make_scripted_model
 
 WEATHER = Tool(FunctionSpec("get_weather", parameters={"type": "object", "properties": {"city": {"type": "string"}}}))
 HARMONY = ["<|start|>", "<|end|>", "<|message|>", "<|channel|>", "<|return|>", "<|call|>", "<|constrain|>"]
@@ -38,9 +38,13 @@ Tell = Callable[..., Told]
 @pytest.fixture
 def tell(tmp_path: Path) -> Tell:
     def told(
-        script: Sequence[str | bytes], *specials: str, template: str | None = None, end: str = END, **asks: Any
+        script: Sequence[str | bytes],
+        *specials: str,
+        template: str = CHAT + HERMES,
+        end: str = END,
+        **asks: Any,
     ) -> Told:
-        options = {"end": end} if template is None else {"end": end, "template": template}
+        options: dict[str, Any] = {"end": end, "template": template}
         folder = make_scripted_model(tmp_path / "model", script, specials=specials, **options)
         model = load(folder, lambda _: None)
         chat = ChatRequest(messages=[Message("user", "Well?")], **{"tools": [WEATHER], **asks})

@@ -162,7 +162,7 @@ class Model:
         """Make a segmenter for an answer that starts in ``initial``. ``fresh``: False if it continues a beginning."""
         if self.tokenizer.response_initial_state:
             machine = make_text_state_machine(self.tokenizer if tools else _WithoutTools(self.tokenizer))
-            return Machine(machine, initial, parsed(self.tokenizer.tool_parser), tools)
+            return Machine(machine, initial, parsed(self.tokenizer.tool_parser), tools, self.grammar.marks)
         opened = initial == "reasoning"
         if self.grammar.harmony:
             return Harmony(self.grammar.marks, tools, opened=opened, header=initial == "header")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .blocks import Parse
+from .marks import Marks
 from .reading import Reading, Tools, UnreadableError
 from .segments import Kind, Segment
 
@@ -12,13 +13,17 @@ _KINDS: dict[str, Kind] = {"reasoning": "reasoning", "tool": "call"}
 
 
 class Machine:
-    """A `Segmenter` for models whose response format mlx-lm defines: ``machine`` is its ``TextStateMachine``."""
+    """A `Segmenter` for models whose response format mlx-lm defines: ``machine`` is its ``TextStateMachine``.
 
-    def __init__(self, machine: Any, initial: str, parse: Parse, tools: Tools) -> None:
+    The machine searches plain text, so ``marks`` decodes the answer first.
+    """
+
+    def __init__(self, machine: Any, initial: str, parse: Parse, tools: Tools, marks: Marks) -> None:
         self._machine = machine
         self._state = machine.make_state(initial)
         self._parse = parse
         self._tools = tools
+        self._marks = marks
         self._call = ""
 
     @property
@@ -26,7 +31,7 @@ class Machine:
         return _KINDS.get(str(self._state[0]), "text")
 
     def feed(self, coded: str) -> list[Segment]:
-        self._state, found = self._machine.split(self._state, coded)
+        self._state, found = self._machine.split(self._state, self._marks.plain(coded))
         out: list[Segment] = []
         for state, text in found:
             if state != "tool" and self._call:
