@@ -151,7 +151,7 @@ def test_json_must_fit_the_schema_that_was_asked_for() -> None:
         ("clock", "", ""),
         ("clock", "{}", ""),
         ("wether", "{}", "the answer calls a tool that is not there: wether"),
-        ("", "{}", "a tool call of the answer names no function"),
+        ("", "{}", "the answer calls a tool that is not there: without a name"),
         ("weather", '{"city": "Ro', "the arguments of its call of weather are no JSON: "),
         ("weather", '"Rome"', "the arguments of its call of weather are no JSON object"),
         ("weather", "{}", "the arguments of its call of weather do not fit: $: city is missing"),

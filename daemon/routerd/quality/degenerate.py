@@ -83,7 +83,7 @@ def faults(
     its end brought nothing."""
     cut = finish_reason is FinishReason.LENGTH
     if tool_calls:
-        if wrong := next(filter(None, (misfit(call, ask.tools) for call in tool_calls)), ""):
+        if wrong := next(filter(None, (broken(call, ask.tools) for call in tool_calls)), ""):
             yield Finding("degenerate", wrong)
         return
     said = text.strip()
@@ -103,26 +103,16 @@ def faults(
         yield Finding("length", "the answer was cut by the token limit, and the route asks for whole answers")
 
 
-def unreadable(call: ToolCall) -> str:
-    """Describe why a tool call cannot be parsed; return ``""`` if it can."""
-    if not call.function.name:
-        return "a tool call of the answer names no function"
-    try:
-        msgspec.json.decode(call.function.arguments or "{}")
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        return f"the arguments of its call of {call.function.name} are no JSON: {error}"
-    return ""
-
-
-def misfit(call: ToolCall, tools: Sequence[Tool]) -> str:
-    """Describe what is wrong with a tool call; return ``""`` for nothing. Without ``tools``, any name is accepted."""
-    if wrong := unreadable(call):
-        return wrong
+def broken(call: ToolCall, tools: Sequence[Tool]) -> str:
+    """What is wrong with a tool call, in words; ``""`` for nothing. Without ``tools`` any name will do."""
     name = call.function.name
     spec = next((tool.function for tool in tools if tool.function.name == name), None)
     if tools and spec is None:
-        return f"the answer calls a tool that is not there: {name}"
-    arguments = msgspec.json.decode(call.function.arguments or "{}")
+        return f"the answer calls a tool that is not there: {name or 'without a name'}"
+    try:
+        arguments = msgspec.json.decode(call.function.arguments or "{}")
+    except (msgspec.DecodeError, RecursionError) as error:
+        return f"the arguments of its call of {name} are no JSON: {error}"
     if not isinstance(arguments, dict):
         return f"the arguments of its call of {name} are no JSON object"
     wrong = violation(arguments, spec.parameters) if spec and spec.parameters else ""
@@ -142,3 +132,20 @@ def _format(said: str, wanted: ResponseFormat | None, *, cut: bool) -> str:
     schema = (wanted.json_schema or {}).get("schema")
     wrong = violation(value, schema) if isinstance(schema, dict) else ""
     return f"the answer does not fit the JSON schema: {wrong}" if wrong else ""
+
+
+def unreadable(call: ToolCall) -> str:
+    """Describe why a tool call cannot be parsed; return ``""`` if it can. Very long arguments are not checked."""
+    if not call.function.name:
+        return "a tool call of the answer names no function"
+    if len(call.function.arguments) > _LONGEST_PARSED:
+        return ""
+    try:
+        msgspec.json.decode(call.function.arguments or "{}")
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        return f"the arguments of its call of {call.function.name[:100]} are no JSON: {error}"
+    return ""
+
+
+_LONGEST_PARSED = 4 * 2**20
+"""Characters of a tool call's arguments."""

@@ -7,7 +7,7 @@ from typing import Generic, Literal, Protocol, TypeVar
 
 from routerd_client.chat import FinishReason, ToolCall
 
-from .degenerate import NOTHING_ASKED, Ask, Fault, Finding, faults, misfit
+from .degenerate import NOTHING_ASKED, Ask, Fault, Finding, broken, faults
 from .refusal import Verdict, glance, judge
 
 CHARS = 160
@@ -142,7 +142,7 @@ class Gate(Generic[P]):
         return held
 
     def _called(self, calls: Sequence[ToolCall]) -> list[P] | Finding:
-        wrong = next(filter(None, (misfit(call, self._ask.tools) for call in calls)), "")
+        wrong = next(filter(None, (broken(call, self._ask.tools) for call in calls)), "")
         if wrong and "degenerate" in self._watch:
             return Finding("degenerate", wrong)
         return self.release()
