@@ -6,13 +6,13 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import anyio
-import anyio.abc
 import structlog
 
 from routerd_client.chat import ChatRequest
 from routerd_client.records import FailureKind
 
 from ..config.schema import MlxSpec
+from ..tasks import BackgroundTasks
 from .child import Worker
 from .effects import Find
 from .errors import ProcessFailedError
@@ -35,7 +35,7 @@ class Counters:
 
     def __init__(
         self,
-        tasks: anyio.abc.TaskGroup,
+        tasks: BackgroundTasks,
         find: Find,
         spawn: Callable[[MlxSpec, Path, str], Awaitable[Worker]],
         recorded: Callable[[int, str, bool], Awaitable[None]],
@@ -63,7 +63,7 @@ class Counters:
         counter = self._counters.get(folder)
         if counter is None:
             counter = self._counters[folder] = _Counter()
-            self._tasks.start_soon(self._live, counter, name, spec, folder, name=f"counter {name}")
+            self._tasks.start(f"counter {name}", self._live, counter, name, spec, folder)
         with anyio.move_on_after(self._count_s):
             return await counter.count(chat)
         if counter.worker:

@@ -86,7 +86,7 @@ class Fleet:
     def _retire(self, process: ModelProcess, drain_s: float) -> None:
         self._retiring[f"{process.name} (old {next(self._numbers)})"] = process
         process.drain()
-        self._effects.tasks.start_soon(self._end, process, drain_s)
+        self._effects.tasks.start(f"retire {process.name}", self._end, process, drain_s)
 
     async def _end(self, process: ModelProcess, drain_s: float) -> None:
         with anyio.move_on_after(drain_s):

@@ -171,7 +171,7 @@ class ModelProcess:
             self._restarts += self._state.crashes > 0
             self._loading = Loading(self.spec, self._effects, self._predecessors_gone, self._announce)
             self._step(Event.START)
-            self._effects.tasks.start_soon(self._run, name=f"model {self.name}")
+            self._effects.tasks.start(f"model {self.name}", self._run)
 
     def grant(self) -> None:
         """Its load has its memory."""

@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import anyio
-import anyio.abc
 import anyio.lowlevel
 import structlog
 from anyio import to_thread
@@ -18,6 +17,7 @@ from routerd_client.records import FailureKind, MemoryStatus, ModelStatus, Resid
 
 from ..config.schema import MemorySpec, MlxSpec
 from ..config.units import format_size
+from ..tasks import BackgroundTasks, FailureLog
 from .child import Worker
 from .command import Command, CounterCommand, counter_command, worker_command
 from .counters import COUNT_S, Counters
@@ -69,6 +69,7 @@ class Supervisor:
         machine: Machine | None = None,
         measure_s: float = MEASURE_S,
         records: Records | None = None,
+        failures: FailureLog | None = None,
     ) -> None:
         self._files = StateFiles(state_dir, records)
         self._prepare = prepare
@@ -83,7 +84,7 @@ class Supervisor:
         self._queue = Queue()
         self._closing = False
         self._news = News()  # for `_watch` alone
-        self._tasks: anyio.abc.TaskGroup
+        self._tasks = BackgroundTasks(failures or FailureLog())
         self._fleet: Fleet
         self._counters: Counters
         self._outlooks: Outlooks
@@ -93,7 +94,7 @@ class Supervisor:
 
     async def __aenter__(self) -> Supervisor:
         await self._files.open()
-        self._tasks = await anyio.create_task_group().__aenter__()
+        await self._tasks.__aenter__()
         self._counters = Counters(self._tasks, self._find, self._spawn_counter, self._files.record)
         self._outlooks = Outlooks(self._tasks, self._find, self._files)
         self._fleet = Fleet(
@@ -109,11 +110,10 @@ class Supervisor:
                 ended=self._ended,
             )
         )
-        self._tasks.start_soon(self._watch)
+        self._tasks.keep("supervisor", self._watch)
         return self
 
     async def __aexit__(self, *error: object) -> None:
-        self._tasks.cancel_scope.cancel()
         await self._tasks.__aexit__(None, None, None)
 
     # What there is
@@ -390,7 +390,7 @@ class Supervisor:
     def _ended(self, process: ModelProcess) -> None:
         self._learn(process)
         if process.worker and (crash := process.worker.crash()):
-            self._tasks.start_soon(self._files.keep_crash, crash)
+            self._tasks.start("keep crash report", self._files.keep_crash, crash)
 
     def _learn(self, process: ModelProcess) -> None:
         worker, size = process.worker, process.size
@@ -402,7 +402,7 @@ class Supervisor:
             log.warning("model.needs_more", backend=process.name, planned=size.claim, measured=worker.peak, next=peak)
         if peak:
             self._files.learned.record(size.key, size.footprint, peak=peak, load_s=process.load_s)
-            self._tasks.start_soon(self._files.write_learned, size.key)
+            self._tasks.start("keep measurements", self._files.write_learned, size.key)
 
 
 async def _nowhere(_reference: str) -> None:
