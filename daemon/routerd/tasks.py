@@ -18,7 +18,7 @@ Work = Callable[..., Awaitable[object]]
 
 SHORTEST_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 30.0
-"""The pause before a failed task begins again doubles between these; a run this long resets it."""
+"""The pause before a failed task begins again doubles between these, unless it ran for long before."""
 MOST_NAMES = 100
 """Names of failed tasks that are remembered; the oldest is forgotten first."""
 
@@ -102,20 +102,19 @@ class BackgroundTasks:
     async def _kept(
         self, name: str, work: Work, arguments: tuple[Any, ...], fatal: tuple[type[Exception], ...] = ()
     ) -> None:
-        pause = SHORTEST_PAUSE_S
+        pause = 0.0
         while True:
             began = anyio.current_time()
             try:
+                await anyio.sleep(pause)
                 await work(*arguments)
                 return
             except fatal:
                 raise
             except (Exception, SystemExit) as error:
-                if anyio.current_time() - began >= LONGEST_PAUSE_S:
-                    pause = SHORTEST_PAUSE_S
+                lasted = anyio.current_time() - began
+                pause = SHORTEST_PAUSE_S if lasted >= 2 * LONGEST_PAUSE_S else _longer(pause)
                 self.failures.add(name, error, pause)
-            await anyio.sleep(pause)
-            pause = min(2 * pause, LONGEST_PAUSE_S)
 
     async def _begun(self, name: str, work: Work, *, task_status: anyio.abc.TaskStatus[None]) -> None:
         signal = _Once(task_status)
@@ -124,11 +123,12 @@ class BackgroundTasks:
         except (Exception, SystemExit) as error:
             if not signal.given:
                 raise
-            self.failures.add(name, error, SHORTEST_PAUSE_S)
-        else:
-            return
-        await anyio.sleep(SHORTEST_PAUSE_S)
-        await self._kept(name, work, ())
+            self.failures.add(name, error, 0.0)
+            await self._kept(name, work, ())
+
+
+def _longer(pause: float) -> float:
+    return min(max(SHORTEST_PAUSE_S, 2 * pause), LONGEST_PAUSE_S)
 
 
 class _Once(anyio.abc.TaskStatus[None]):

@@ -42,8 +42,8 @@ BUSY = routes(slow=fake("--echo --delay 0.01"), other=fake("--echo"), rest="pers
 @asynccontextmanager
 async def busy(folder: Path) -> AsyncIterator[Running]:
     (folder / "SOUL.md").write_text("Be brief.")
-    async with running_daemon(folder, BUSY, watch=True) as running:
-        with late_results_ignored():
+    with late_results_ignored():
+        async with running_daemon(folder, BUSY, watch=True) as running:
             yield running
 
 
