@@ -7,13 +7,13 @@ EXTRA := $(if $(filter Darwin,$(shell uname -s)),,[cpu])
 DEVEXTRA := $(if $(filter Darwin,$(shell uname -s)),[dev],[cpu,dev])
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-agents lint types imports format bench soak clean
+.PHONY: help demo test test-agents lint types imports words format bench soak clean
 
 help:
 	@echo "make demo   install into .venv and run routerctl demo (MODEL=... takes any model)"
 	@echo "make test   install what the tests need and run them all"
 	@echo "make test-agents   run real agents against it (Linux; installs them from their registries; 10 minutes)"
-	@echo "make lint types imports   the other checks of .ci/run"
+	@echo "make lint types imports words   the other checks of .ci/run"
 	@echo "make bench  the benchmarks, quickly"
 	@echo "make soak   hours of use in minutes, then the daemon killed 400 times and the ledger's writer 50 (Linux, half an hour)"
 
@@ -47,6 +47,9 @@ types: $(VENV)/dev
 
 imports: $(VENV)/dev
 	$(BIN)/lint-imports
+
+words: $(VENV)/dev
+	$(BIN)/python -m tests.words
 
 format: $(VENV)/dev
 	$(BIN)/ruff format .
