@@ -1,7 +1,7 @@
 """The check that names and sentences are plain: ``python -m tests.words``, or ``make words``.
 
-It reads the source of the rooms in `PLAIN` and prints each place that breaks a rule as ``file:line: what``. Rooms are added to
-the list once they are plain, and never taken off it.
+It reads the source of the rooms in `PLAIN` and prints each place that breaks a rule as ``file:line: what``. Rooms are
+added to the list once they are plain, and never taken off it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ TOP = Path(__file__).parents[1]
 PLAIN: tuple[str, ...] = ("tasks.py",)
 """Rooms of ``daemon/routerd`` that are plain, and ``client``."""
 
-OPENINGS = frozenset("What Who Whether Which Those All So How".split())
+OPENINGS = frozenset({"What", "Who", "Whether", "Which", "Those", "All", "So", "How"})
 """A public docstring says what the thing does or is. One that begins with these asks, or begins in the middle."""
 
 RETIRED = {
@@ -38,7 +38,7 @@ RETIRED = {
     "lean": "without an import",
     "standing": "blame, or the outcome",
 }
-"""Words of an old dialect, and the field's word for each. They are not used in names, docstrings, comments or messages."""
+"""Words of an old dialect, and the field's word for each. Names, docstrings, comments and messages do without them."""
 
 PAIRS = frozenset({"Cancel", "Piece"})
 """Class names that the protocol and the worker's messages share, because one mirrors the other."""
@@ -88,9 +88,10 @@ def _docstrings(tree: ast.Module) -> Iterator[tuple[int, str]]:
     if text := ast.get_docstring(tree):
         yield 1, text
     for node in ast.walk(tree):
-        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and not node.name.startswith("_"):
-            if text := ast.get_docstring(node):
-                yield node.lineno, text
+        if not isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) or node.name.startswith("_"):
+            continue
+        if text := ast.get_docstring(node):
+            yield node.lineno, text
 
 
 def main(rooms: list[str]) -> int:
@@ -98,7 +99,7 @@ def main(rooms: list[str]) -> int:
     wanted = set(rooms or PLAIN)
     found = [fault for path in sources() if room_of(path) in wanted for fault in faults(path)]
     found += doubled()
-    print(*found, sep="\n" if found else "")  # noqa: T201
+    print(*found, sep="\n" if found else "")
     print(f"{len(found)} places are not plain in {len(wanted)} rooms")
     return bool(found)
 
