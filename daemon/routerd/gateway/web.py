@@ -110,6 +110,8 @@ class Front:
             return self._refuse(request, id_, format_, error.refusal, error.headers)
         except BadRequestError as error:
             return self._refuse(request, id_, format_, bad_request(error))
+        except RecursionError:
+            return self._refuse(request, id_, format_, bad_request(BadRequestError("the body is nested too deeply")))
         except (asyncio.CancelledError, ConnectionError):
             raise  # the caller is gone
         except Exception as error:

@@ -40,6 +40,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--refuse-load", metavar="MESSAGE", help="say that the model cannot be loaded")
     add("--exit-code", type=int, help="exit with this code instead of becoming ready")
     add("--die-after-load", action="store_true", help="exit as soon as a first request comes")
+    add("--die-on", metavar="WORD", help="kill itself at a request whose last message has this word in it")
     add("--tokens", type=int, default=3)
     add("--delay", type=float, default=0.0, help="seconds before each token")
     add("--piece", type=int, default=0, help="pad each piece to this many characters")
@@ -117,7 +118,7 @@ class FakeWorker:
         frames = FrameBuffer()
         while chunk := self._socket.recv(65536):
             for frame in frames.feed(chunk):
-                self.handle(wire.to_worker_decoder.decode(frame))
+                self.handle(wire.decode(frame))
         if self.options.hang_up_after is not None:
             time.sleep(3600)
         os._exit(0)
@@ -128,6 +129,8 @@ class FakeWorker:
                 self.record("generate", message.id, message.chat.messages[-1].text)
                 if self.options.die_after_load:
                     os._exit(1)
+                if self.options.die_on and self.options.die_on in message.chat.messages[-1].text:
+                    signal.raise_signal(signal.Signals[self.options.die_by])
                 self._cancelled[message.id] = threading.Event()
                 threading.Thread(target=self.answer, args=[message], daemon=True).start()
             case wire.Cancel():

@@ -11,6 +11,9 @@ from routerd_client.protocol import Error, ErrorCode, Event, Request
 UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError)
 """What the decoders raise at bytes they cannot take; text that is not UTF-8 and deep nesting among it."""
 
+UNSENDABLE = (OverflowError, RecursionError, TypeError, ValueError)
+"""What the encoders raise at an event that they cannot write: an integer over 64 bits, a frame over its limit."""
+
 
 class FrameCodec:
     """Length-prefixed MessagePack, as our clients speak."""

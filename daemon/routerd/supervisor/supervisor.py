@@ -22,7 +22,7 @@ from .child import Worker
 from .command import Command, CounterCommand, counter_command, worker_command
 from .counters import COUNT_S, Counters
 from .effects import Effects, Find, Prepare
-from .errors import ProcessFailedError
+from .errors import Failure, ProcessFailedError
 from .files import StateFiles
 from .fleet import Fleet
 from .gauge import Gauge
@@ -148,7 +148,7 @@ class Supervisor:
             pressed=pressure.high,
         )
 
-    def refusal(self, name: str) -> ProcessFailedError | None:
+    def refusal(self, name: str) -> Failure | None:
         """Why a request for the model would fail at once; None where it would not."""
         process = self._fleet.get(name)
         return process.unavailable if process else self._missing(name)
@@ -200,15 +200,21 @@ class Supervisor:
 
     @asynccontextmanager
     async def lease(
-        self, name: str, on_progress: OnProgress, *, priority: Priority = Priority.NORMAL, patient: bool = True
+        self,
+        name: str,
+        on_progress: OnProgress,
+        *,
+        priority: Priority = Priority.NORMAL,
+        patient: bool = True,
+        alone: bool = False,
     ) -> AsyncIterator[Worker]:
         """A ready worker of model ``name``, kept loaded for as long as the ``with`` lasts.
 
         Waits in the admission queue, where ``on_progress`` is awaited with each change: for a load, for
-        memory, for its turn. Not ``patient``, it waits for no other request. A reload that changes the
-        model hurts no waiter. Raises `ProcessFailedError`.
+        memory, for its turn. Not ``patient``, it waits for no other request; ``alone``, the worker answers
+        nobody else meanwhile. A reload that changes the model hurts no waiter. Raises `ProcessFailedError`.
         """
-        ticket = self._enqueue(name, priority, patient=patient)
+        ticket = self._enqueue(name, priority, patient=patient, alone=alone)
         try:
             process = await ticket.wait(on_progress)
             assert process.worker
@@ -221,10 +227,10 @@ class Supervisor:
                 waited.nudge()
             self._want_look()
 
-    def _enqueue(self, name: str, priority: Priority, *, patient: bool) -> Ticket:
+    def _enqueue(self, name: str, priority: Priority, *, patient: bool, alone: bool) -> Ticket:
         process = self._fleet.get(name)
         if process is None:
-            raise self._missing(name)
+            raise ProcessFailedError.of(self._missing(name))
         waiting = len(self._queue.waiting(name))
         if waiting >= process.spec.max_queue:
             raise ProcessFailedError(
@@ -235,7 +241,7 @@ class Supervisor:
         if refusal := process.unavailable:
             # Its failure was told to those who waited for it; this one has not tried it.
             raise ProcessFailedError(FailureKind.OVERLOADED, str(refusal), retry_after_s=refusal.retry_after_s)
-        ticket = self._queue.add(name, priority, patient=patient)
+        ticket = self._queue.add(name, priority, patient=patient, alone=alone)
         self._look()
         return ticket
 
@@ -323,7 +329,7 @@ class Supervisor:
     def _carry_out(self, actions: Actions) -> None:
         for name, message in actions.refuse.items():
             log.warning("model.refused", backend=name, reason=message)
-            refusal = ProcessFailedError(FailureKind.OVERLOADED, message, hint="unpin a model, or raise memory.budget")
+            refusal = Failure(FailureKind.OVERLOADED, message, hint="unpin a model, or raise memory.budget")
             for ticket in self._queue.waiting(name):
                 ticket.fail(refusal)
             self._fleet[name].stop()
@@ -335,7 +341,7 @@ class Supervisor:
         for number in actions.admit:
             ticket = self._queue[number]
             process = self._fleet[ticket.waiter.model]
-            process.admit()
+            process.admit(alone=ticket.waiter.alone)
             ticket.admit(process)
 
     def _tell(self, waiters: list[Waiter], actions: Actions) -> None:
@@ -352,10 +358,10 @@ class Supervisor:
             else:
                 ticket.queued(places[waiter.model])
 
-    def _missing(self, name: str) -> ProcessFailedError:
+    def _missing(self, name: str) -> Failure:
         if self._closing:
             return _CLOSING
-        return ProcessFailedError(FailureKind.NOT_FOUND, f"{name} was removed by a reload")
+        return Failure(FailureKind.NOT_FOUND, f"{name} was removed by a reload")
 
     # Processes, sizes and figures
 
@@ -409,5 +415,5 @@ async def _nowhere(_reference: str) -> None:
     await anyio.lowlevel.checkpoint()
 
 
-_UNLOADED = ProcessFailedError(FailureKind.OVERLOADED, "the model was unloaded while it was wanted")
-_CLOSING = ProcessFailedError(FailureKind.OVERLOADED, "the daemon is shutting down", hint="ask again when it is back")
+_UNLOADED = Failure(FailureKind.OVERLOADED, "the model was unloaded while it was wanted")
+_CLOSING = Failure(FailureKind.OVERLOADED, "the daemon is shutting down", hint="ask again when it is back")
