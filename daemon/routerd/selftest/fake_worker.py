@@ -54,6 +54,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--hang-up-after", type=int, metavar="K", help="close the socket after K tokens, but live")
     add("--child", type=Path, metavar="FILE", help="start a process of its own, and write its pid to this file")
     add("--garbage", action="store_true", help="answer with bytes that are no frame")
+    add("--deep", action="store_true", help="answer with a frame that is nested without end")
     add("--fail", metavar="KIND", help="fail every request, before its first token, with this FailureKind")
     add("--fail-while", type=Path, help="--fail only for as long as this file exists")
     add("--echo", action="store_true", help="the answer is the last user message")
@@ -161,6 +162,8 @@ class FakeWorker:
         options, id_ = self.options, request.id
         if options.garbage:
             self._socket.sendall(b"\xff" * 64)
+        if options.deep:
+            self._socket.sendall(pack(b"\x82\xa4type\xa6failed\xa4more" + b"\x91" * 100_000 + b"\xc0"))
         if options.fail and (options.fail_while is None or options.fail_while.exists()):
             self._end(wire.Failed(id=id_, kind=FailureKind(options.fail), message=f"made to fail: {options.fail}"))
             return

@@ -42,6 +42,8 @@ MEASURE_S = 5.0
 MAX_PATIENCE = 30.0
 UNMEASURED_LOAD_S = 10.0
 """What a load is expected to take that nobody has measured."""
+LONE_WAIT_S = 2.0
+"""How long one that must be alone waits for a model to be started again that died of another before it."""
 TURN_S = 5.0
 """What an answer is expected to take."""
 
@@ -309,22 +311,29 @@ class Supervisor:
 
     def _look(self) -> float | None:
         """Decide what to do about all processes and waiters, and do it; returns when to look again."""
-        self._start_wanted()
+        restart = self._start_wanted()
         now, waiters = anyio.current_time(), self._queue.waiters()
         actions = schedule(self._fleet.slots(), waiters, self._policy, now)
         self._carry_out(actions)
         self._tell(order(self._queue.waiters(), now, self._policy), actions)
-        return actions.look_again
+        return min((at for at in (restart, actions.look_again) if at is not None), default=None)
 
-    def _start_wanted(self) -> None:
+    def _start_wanted(self) -> float | None:
+        """Start what is waited for, and fail those whose model may not be started now; returns when one of those that
+        wait all the same may be."""
+        restart: float | None = None
         for ticket in self._queue.waiting():
             process = self._fleet.get(ticket.waiter.model)
             if process is None:
                 ticket.fail(self._missing(ticket.waiter.model))
             elif failure := process.unavailable:
-                ticket.fail(failure)
+                if ticket.waiter.alone and (failure.retry_after_s or LONE_WAIT_S) < LONE_WAIT_S:
+                    restart = anyio.current_time() + (failure.retry_after_s or 0.0)
+                else:
+                    ticket.fail(failure)
             else:
                 process.start()
+        return restart
 
     def _carry_out(self, actions: Actions) -> None:
         for name, message in actions.refuse.items():
