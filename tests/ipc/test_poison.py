@@ -154,13 +154,17 @@ async def test_a_model_that_is_not_loaded_counts_any_schema(tmp_path: Path) -> N
 
 
 async def test_what_is_too_large_for_a_frame_is_told_before_anything_is_sent(tmp_path: Path) -> None:
-    async with running_daemon(tmp_path, routes(demo=fake(concurrency=2))) as running, http(running) as session:
-        numbers = "[" + ",".join(["1e15"] * 4_000_000) + "]"  # 20 MB here, 76 MB as the next would write them
-        body = json.dumps({"messages": HELLO, "chat_template_kwargs": {"n": "N"}}).replace('"N"', numbers)
-        async with session.post("/v1/chat/completions", data=io.BytesIO(body.encode())) as answer:
+    (tmp_path / "SOUL.md").write_text("Be brief. " * 400)
+    text = routes(rest=f"persona: {tmp_path / 'SOUL.md'}", demo=fake("--count 5", concurrency=2))
+    async with running_daemon(tmp_path, text) as running, http(running) as session:
+        said = [{"role": "user", "content": "x" * (MAX_FRAME - 2000)}]  # with the persona it is over the limit
+        body = io.BytesIO(json.dumps({"messages": said}).encode())
+        async with session.post("/v1/chat/completions", data=body) as answer:
             assert answer.status == 400, await answer.text()
             assert "too large for a model process" in (await answer.json())["error"]["message"]
-        assert running.model("demo").residency is Residency.READY
+        async with session.post("/v1/chat/completions", json={"messages": HELLO}) as answer:
+            assert answer.status == 200, await answer.text()
+        assert running.model("demo").restarts == 0
 
 
 @pytest.mark.parametrize("field", ["template_args", "extra"])

@@ -41,15 +41,25 @@ def _deep(levels: int, opens: str, inner: str, closes: str) -> Raw:
     return Raw(opens * levels + inner + closes * levels)
 
 
-ODD = [
-    *(Raw(text) for text in ("NaN", "Infinity", "-Infinity", "1e400", "1e-400", "-0.0", "0.1e-323", "9" * 4500)),
-    *(Raw(f'"{text}"') for text in ("\\ud800", "\\udc00x", "\\u0000", "\\ud83d\\ude00", "a" * 100_000)),
+BROKEN = [
+    *(Raw(text) for text in ("NaN", "Infinity", "-Infinity", "1e400", "9" * 4500, '"\\ud800"', '"\\udc00x"')),
+    *(_deep(n, "[", "", "]") for n in (990, 1100, 100_000)),
+    _deep(20_000, '{"items":', "{}", "}"),
+]
+"""What is no JSON, or cannot be read."""
+NUMBERS = [
     *(n for k in (31, 53, 63, 64, 65, 128, 1000) for n in (2**k, -(2**k), 2**k - 1)),
-    *(_deep(n, "[", "", "]") for n in (100, 127, 129, 300, 900, 990, 1100, 100_000)),
-    *(_deep(n, '{"items":', "{}", "}") for n in (100, 125, 200, 480, 950, 20_000)),
+    *(5e-324, 1.7976931348623157e308, -0.0, Raw("1e-400"), Raw("0.1e-323"), 0, 1, -1, 0.5),
+]
+TEXTS = [Raw('"\\u0000"'), Raw('"\\ud83d\\ude00"'), "", "\0", "<|im_end|>", "a" * 100_000, "one two"]
+ODD = [
+    *NUMBERS,
+    *TEXTS,
+    *(_deep(n, "[", "", "]") for n in (100, 127, 129, 300, 900)),
+    *(_deep(n, '{"items":', "{}", "}") for n in (100, 125, 200, 480)),
     Raw("{" + ",".join(f'"k{n}":{n}' for n in range(100_000)) + "}"),
     Raw("[" + "1e15," * 100_000 + "1]"),
-    *(5e-324, 1.7976931348623157e308, "", "\0", "<|im_end|>", None, True, [], {}),
+    *(None, True, [], {}),
 ]
 VALUE = st.recursive(
     st.sampled_from(ODD) | st.text(max_size=20) | st.integers(-5, 5) | st.floats(0, 2),
@@ -57,20 +67,44 @@ VALUE = st.recursive(
     max_leaves=6,
 )
 OBJECT = st.dictionaries(st.sampled_from(["type", "properties", "items", "n", "maximum", "a\0b"]), VALUE, max_size=4)
-TEXT = st.sampled_from([value for value in ODD if isinstance(value, str)] + [r for r in ODD if isinstance(r, Raw)])
-ARGUMENTS = st.sampled_from([r.text for r in ODD if isinstance(r, Raw)] + ['{"a": "\\ud83d"}', '{"a": 1}', "{", ""])
-SCALARS = ("seed", "temperature", "top_p", "top_k", "max_tokens", "max_completion_tokens", "presence_penalty", "n")
-ANYTHING = ("logit_bias", "stop", "metadata", "trace", "user", "reasoning_effort", "tool_choice", "messages", "tools")
+ARGUMENTS = st.sampled_from(
+    [
+        *('{"a": "\\ud83d"}', '{"a": 1}', "{", "", "NaN", '{"a": 1e400}', '{"n": ' + "9" * 5000 + "}"),
+        *(f'{{"a": {value.text}}}' for value in ODD if isinstance(value, Raw)),
+        "[" * 100_000 + "]" * 100_000,
+    ]
+)
+SCALARS = (
+    "seed",
+    "temperature",
+    "top_p",
+    "top_k",
+    "max_tokens",
+    "presence_penalty",
+    "repetition_penalty",
+    "top_logprobs",
+)
+SAMPLING = {*SCALARS, "logit_bias"} - {"max_tokens", "top_logprobs"}
+OPEN = ("metadata", "trace", "user", "options")
+ANYTHING = ("stop", "reasoning_effort", "tool_choice", "messages", "tools", "logit_bias", "n", "stream_options")
 
 
 @st.composite
 def requests(draw: st.DrawFn) -> Request:
     """A chat with odd values in some of its places, at any front that takes JSON."""
     front = draw(st.sampled_from(PATHS))
-    fields: dict[str, Any] = draw(st.dictionaries(st.sampled_from(SCALARS), VALUE, max_size=2))
-    fields |= draw(st.dictionaries(st.sampled_from(ANYTHING), VALUE, max_size=1))
+    fields: dict[str, Any] = draw(st.dictionaries(st.sampled_from(SCALARS), st.sampled_from(NUMBERS), max_size=1))
+    chance = draw(st.integers(0, 9))
+    if chance < 4:
+        fields[draw(st.sampled_from(OPEN))] = draw(OBJECT)
+    elif chance == 4:
+        fields[draw(st.sampled_from(ANYTHING))] = draw(VALUE)
+    elif chance == 5:
+        fields["trace"] = draw(st.sampled_from(BROKEN))
+    elif chance == 6:
+        fields["logit_bias"] = {str(n): 1 for n in draw(st.lists(st.sampled_from(NUMBERS), max_size=2))}
     parts = draw(st.sets(st.sampled_from(["tools", "schema", "template", "history", "text"]), max_size=2))
-    text = draw(TEXT | VALUE) if "text" in parts else "one two three"
+    text = draw(st.sampled_from(TEXTS)) if "text" in parts else "one two three"
     arguments = draw(ARGUMENTS) if "history" in parts else None
     tools = [draw(OBJECT)] if "tools" in parts else []
     body = _BODIES[front](text, arguments, tools)
@@ -80,7 +114,7 @@ def requests(draw: st.DrawFn) -> Request:
     if "template" in parts:
         body["template_args" if front == "lines" else "chat_template_kwargs"] = draw(OBJECT)
     if front == "lines":
-        sampling = {name: fields.pop(name) for name in ("seed", "temperature", "top_p", "top_k") if name in fields}
+        sampling = {name: fields.pop(name) for name in SAMPLING & fields.keys()}
         chat = {"max_tokens": 4, **body, **fields, "sampling": {"temperature": 0, **sampling}}
         return Request(front, written({"type": "chat", "id": 1, "chat": chat}).encode() + b"\n")
     return Request(

@@ -49,6 +49,7 @@ WRONG: dict[str, tuple[ChatRequest, str]] = {
     "unknown field": (replace(CHAT, extra={"openai": {"a": nested(500)}}), "extra.openai is nested"),
     "arguments": (with_arguments(json.dumps(nested(500))), "messages[1].tool_calls[0].function.arguments is nested"),
     "deepest arguments": (with_arguments("[" * 100_000 + "]" * 100_000), "function.arguments is nested"),
+    "many values": (replace(CHAT, template_args={"a": [[0] * 250_000] * 2}), "template_args has more than 500000"),
     "bytes": (replace(CHAT, template_args={"a": b"x"}), "template_args has a value of type bytes"),
     "key": (replace(CHAT, template_args={"a": {(1,): 2}}), "template_args has a key that is no text"),
 }  # fmt: skip

@@ -17,6 +17,8 @@ from routerd_client.chat import ChatRequest, Sampling
 
 MAX_DEPTH = 128
 """Levels of lists and objects in one value, as in other readers of JSON."""
+MAX_VALUES = 500_000
+"""Values in one free part of a chat. Four million numbers hold up a model's other answers for seconds."""
 MAX_TOKENS = 2**53
 """The largest integer that every reader of JSON keeps exactly."""
 
@@ -62,19 +64,23 @@ def bare(chat: ChatRequest) -> ChatRequest:
 
 
 def check_value(place: str, value: Any) -> None:
-    """Raise `BadChatError` where ``value``, which stands at ``place``, is nested too deeply or is no JSON."""
-    level = [value]
+    """Raise `BadChatError` where ``value``, which stands at ``place``, is too deep, too large, or no JSON."""
+    level, count = [value], 0
     for _ in range(MAX_DEPTH):
         inner: list[Any] = []
         for node in level:
             if type(node) is dict:
                 if not _TEXT.issuperset(map(type, node)):
                     raise BadChatError(f"{place} has a key that is no text: JSON has no others")
+                count += len(node)
                 inner += [child for child in node.values() if type(child) not in _SCALARS]
             elif type(node) is list:
+                count += len(node)
                 inner += [child for child in node if type(child) not in _SCALARS]
             else:
                 raise BadChatError(f"{place} has a value of type {type(node).__name__}, which JSON does not have")
+        if count > MAX_VALUES:
+            raise BadChatError(f"{place} has more than {MAX_VALUES} values: send fewer")
         if not inner:
             return
         level = inner
