@@ -194,7 +194,7 @@ async def test_the_client_says_what_a_frame_cannot_carry(tmp_path: Path) -> None
             await client.chat("\ud800")
         with pytest.raises((ValueError, TypeError), match="nested too deeply"):
             await client.chat("hi", template_args={"a": nested(100_000)})
-        with pytest.raises(RequestFailedError, match="template_args is nested deeper than 128 levels") as caught:
+        with pytest.raises(RequestFailedError, match="is nested deeper than 128 levels") as caught:
             await client.chat("hi", template_args={"a": nested(200)})
         assert caught.value.code is ErrorCode.BAD_REQUEST
         assert (await client.chat("hi")).text == "t0 t1 t2"

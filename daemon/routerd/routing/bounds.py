@@ -98,7 +98,7 @@ def _free(chat: ChatRequest) -> Iterator[tuple[str, Any]]:
             yield f"tools[{at}].function.parameters", tool.function.parameters
     if chat.response_format and chat.response_format.json_schema:
         yield "response_format.json_schema", chat.response_format.json_schema
-    yield "template_args", chat.template_args
+    yield "template_args (chat_template_kwargs)", chat.template_args
     for kind, fields in chat.extra.items():
         yield f"extra.{kind}", [fields]
 
