@@ -118,22 +118,25 @@ def over_http(daemon: Standalone, path: str, body: bytes) -> int:
     return status
 
 
-def over_socket(daemon: Standalone, body: bytes, feed: Callable[[bytes], list[bytes]]) -> dict[str, Any]:
-    """The terminal event, read as ``feed`` cuts what comes."""
-    read = msgspec.json.decode if body.endswith(b"\n") else msgspec.msgpack.decode
+FRAMES = (FrameBuffer, msgspec.msgpack.decode)
+LINES = (LineBuffer, msgspec.json.decode)
+
+
+def over_socket(daemon: Standalone, body: bytes, form: tuple[Callable[[], Any], Callable[[bytes], Any]]) -> Any:
+    """The terminal event, in one of the socket's two forms."""
+    buffer, read = form[0](), form[1]
     with connected(daemon) as sock:
         sock.sendall(body)
         while chunk := sock.recv(1 << 20):
-            for one in map(read, feed(chunk)):
+            for one in map(read, buffer.feed(chunk)):
                 if one["type"] in ("done", "error"):
-                    event: dict[str, Any] = one
-                    return event
+                    return one
     return {"type": "closed"}
 
 
 def check(daemon: Standalone, request: Request) -> None:
     if request.front == "lines":
-        end = over_socket(daemon, request.body, LineBuffer().feed)
+        end = over_socket(daemon, request.body, LINES)
         assert end["type"] in ("done", "error"), (end, request.body[:500])
         assert end.get("code") not in OURS, (end, request.body[:500])
     else:
@@ -180,7 +183,7 @@ def test_frames_of_any_kind_harm_nobody(daemon: Standalone) -> None:
             {"type": "chat", "id": 1, "chat": chat | {"extra": {"deep": "HERE"}} if depth else chat}
         )
         body = body.replace(b"\xa4HERE", b"\x91" * depth + b"\xc0")
-        end = over_socket(daemon, pack(body), FrameBuffer().feed)
+        end = over_socket(daemon, pack(body), FRAMES)
         assert end["type"] in ("done", "error"), (end, body[:500])
         assert end.get("code") not in OURS, (end, body[:500])
 
@@ -205,5 +208,5 @@ def test_large_bodies_harm_nobody(daemon: Standalone, name: str) -> None:
 
 def test_a_frame_over_the_limit_harms_nobody(daemon: Standalone) -> None:
     with unharmed(daemon):
-        end = over_socket(daemon, (MAX_FRAME + 1).to_bytes(4, "big") + b"\x00" * 1024, FrameBuffer().feed)
+        end = over_socket(daemon, (MAX_FRAME + 1).to_bytes(4, "big") + b"\x00" * 1024, FRAMES)
         assert (end["type"], end["code"]) == ("error", protocol.ErrorCode.BAD_REQUEST.value)
