@@ -22,7 +22,7 @@ from .child import Worker
 from .command import Command, CounterCommand, counter_command, worker_command
 from .counters import COUNT_S, Counters
 from .effects import Effects, Find, Prepare
-from .errors import ProcessFailedError
+from .errors import Failure, ProcessFailedError
 from .files import StateFiles
 from .fleet import Fleet
 from .gauge import Gauge
@@ -42,6 +42,8 @@ MEASURE_S = 5.0
 MAX_PATIENCE = 30.0
 UNMEASURED_LOAD_S = 10.0
 """What a load is expected to take that nobody has measured."""
+LONE_WAIT_S = 2.0
+"""How long one that must be alone waits for a model to be started again that died of another before it."""
 TURN_S = 5.0
 """What an answer is expected to take."""
 
@@ -148,7 +150,7 @@ class Supervisor:
             pressed=pressure.high,
         )
 
-    def refusal(self, name: str) -> ProcessFailedError | None:
+    def refusal(self, name: str) -> Failure | None:
         """Why a request for the model would fail at once; None where it would not."""
         process = self._fleet.get(name)
         return process.unavailable if process else self._missing(name)
@@ -200,15 +202,21 @@ class Supervisor:
 
     @asynccontextmanager
     async def lease(
-        self, name: str, on_progress: OnProgress, *, priority: Priority = Priority.NORMAL, patient: bool = True
+        self,
+        name: str,
+        on_progress: OnProgress,
+        *,
+        priority: Priority = Priority.NORMAL,
+        patient: bool = True,
+        alone: bool = False,
     ) -> AsyncIterator[Worker]:
         """A ready worker of model ``name``, kept loaded for as long as the ``with`` lasts.
 
         Waits in the admission queue, where ``on_progress`` is awaited with each change: for a load, for
-        memory, for its turn. Not ``patient``, it waits for no other request. A reload that changes the
-        model hurts no waiter. Raises `ProcessFailedError`.
+        memory, for its turn. Not ``patient``, it waits for no other request; ``alone``, the worker answers
+        nobody else meanwhile. A reload that changes the model hurts no waiter. Raises `ProcessFailedError`.
         """
-        ticket = self._enqueue(name, priority, patient=patient)
+        ticket = self._enqueue(name, priority, patient=patient, alone=alone)
         try:
             process = await ticket.wait(on_progress)
             assert process.worker
@@ -221,10 +229,10 @@ class Supervisor:
                 waited.nudge()
             self._want_look()
 
-    def _enqueue(self, name: str, priority: Priority, *, patient: bool) -> Ticket:
+    def _enqueue(self, name: str, priority: Priority, *, patient: bool, alone: bool) -> Ticket:
         process = self._fleet.get(name)
         if process is None:
-            raise self._missing(name)
+            raise ProcessFailedError.of(self._missing(name))
         waiting = len(self._queue.waiting(name))
         if waiting >= process.spec.max_queue:
             raise ProcessFailedError(
@@ -235,7 +243,7 @@ class Supervisor:
         if refusal := process.unavailable:
             # Its failure was told to those who waited for it; this one has not tried it.
             raise ProcessFailedError(FailureKind.OVERLOADED, str(refusal), retry_after_s=refusal.retry_after_s)
-        ticket = self._queue.add(name, priority, patient=patient)
+        ticket = self._queue.add(name, priority, patient=patient, alone=alone)
         self._look()
         return ticket
 
@@ -303,27 +311,34 @@ class Supervisor:
 
     def _look(self) -> float | None:
         """Decide what to do about all processes and waiters, and do it; returns when to look again."""
-        self._start_wanted()
+        restart = self._start_wanted()
         now, waiters = anyio.current_time(), self._queue.waiters()
         actions = schedule(self._fleet.slots(), waiters, self._policy, now)
         self._carry_out(actions)
         self._tell(order(self._queue.waiters(), now, self._policy), actions)
-        return actions.look_again
+        return min((at for at in (restart, actions.look_again) if at is not None), default=None)
 
-    def _start_wanted(self) -> None:
+    def _start_wanted(self) -> float | None:
+        """Start what is waited for, and fail those whose model may not be started now; returns when one of those that
+        wait all the same may be."""
+        restart: float | None = None
         for ticket in self._queue.waiting():
             process = self._fleet.get(ticket.waiter.model)
             if process is None:
                 ticket.fail(self._missing(ticket.waiter.model))
             elif failure := process.unavailable:
-                ticket.fail(failure)
+                if ticket.waiter.alone and (failure.retry_after_s or LONE_WAIT_S) < LONE_WAIT_S:
+                    restart = anyio.current_time() + (failure.retry_after_s or 0.0)
+                else:
+                    ticket.fail(failure)
             else:
                 process.start()
+        return restart
 
     def _carry_out(self, actions: Actions) -> None:
         for name, message in actions.refuse.items():
             log.warning("model.refused", backend=name, reason=message)
-            refusal = ProcessFailedError(FailureKind.OVERLOADED, message, hint="unpin a model, or raise memory.budget")
+            refusal = Failure(FailureKind.OVERLOADED, message, hint="unpin a model, or raise memory.budget")
             for ticket in self._queue.waiting(name):
                 ticket.fail(refusal)
             self._fleet[name].stop()
@@ -335,7 +350,7 @@ class Supervisor:
         for number in actions.admit:
             ticket = self._queue[number]
             process = self._fleet[ticket.waiter.model]
-            process.admit()
+            process.admit(alone=ticket.waiter.alone)
             ticket.admit(process)
 
     def _tell(self, waiters: list[Waiter], actions: Actions) -> None:
@@ -352,10 +367,10 @@ class Supervisor:
             else:
                 ticket.queued(places[waiter.model])
 
-    def _missing(self, name: str) -> ProcessFailedError:
+    def _missing(self, name: str) -> Failure:
         if self._closing:
             return _CLOSING
-        return ProcessFailedError(FailureKind.NOT_FOUND, f"{name} was removed by a reload")
+        return Failure(FailureKind.NOT_FOUND, f"{name} was removed by a reload")
 
     # Processes, sizes and figures
 
@@ -409,5 +424,5 @@ async def _nowhere(_reference: str) -> None:
     await anyio.lowlevel.checkpoint()
 
 
-_UNLOADED = ProcessFailedError(FailureKind.OVERLOADED, "the model was unloaded while it was wanted")
-_CLOSING = ProcessFailedError(FailureKind.OVERLOADED, "the daemon is shutting down", hint="ask again when it is back")
+_UNLOADED = Failure(FailureKind.OVERLOADED, "the model was unloaded while it was wanted")
+_CLOSING = Failure(FailureKind.OVERLOADED, "the daemon is shutting down", hint="ask again when it is back")
