@@ -7,15 +7,15 @@ EXTRA := $(if $(filter Darwin,$(shell uname -s)),,[cpu])
 DEVEXTRA := $(if $(filter Darwin,$(shell uname -s)),[dev],[cpu,dev])
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-agents lint types imports format bench soak clean
+.PHONY: help demo test test-agents lint types imports words format bench soak clean
 
 help:
 	@echo "make demo   install into .venv and run routerctl demo (MODEL=... takes any model)"
 	@echo "make test   install what the tests need and run them all"
 	@echo "make test-agents   run real agents against it (Linux; installs them from their registries; 10 minutes)"
-	@echo "make lint types imports   the other checks of .ci/run"
+	@echo "make lint types imports words   the other checks of .ci/run"
 	@echo "make bench  the benchmarks, quickly"
-	@echo "make soak   hours of use in minutes, then the daemon killed 400 times and the ledger's writer 50 (Linux, half an hour)"
+	@echo "make soak   hours of use in minutes, then the daemon killed 400 times and the ledger's writer 50, then an hour of odd requests (Linux, an hour and a half)"
 
 $(VENV)/installed: pyproject.toml client/pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("routerd needs Python 3.11 or newer; say: make PYTHON=python3.12 ...") if sys.version_info < (3, 11) else None'
@@ -48,6 +48,9 @@ types: $(VENV)/dev
 imports: $(VENV)/dev
 	$(BIN)/lint-imports
 
+words: $(VENV)/dev
+	$(BIN)/python -m tests.words
+
 format: $(VENV)/dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
@@ -61,6 +64,7 @@ soak: $(VENV)/dev
 	$(BIN)/python -m benchmarks.soak
 	ROUTERD_KILL_ROUNDS=100 $(BIN)/python -m pytest tests/process/test_orphans.py
 	ROUTERD_KILL_ROUNDS=50 $(BIN)/python -m pytest tests/process/test_ledger_kill.py
+	ROUTERD_FUZZ_SECONDS=3600 $(BIN)/python -m pytest -o faulthandler_timeout=0 tests/process/test_request_fuzz.py
 
 clean:
 	rm -rf $(VENV) dist .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -84,11 +84,13 @@ def build_chat(prompt: Prompt, options: Mapping[str, Any], *, stream: bool) -> C
     unknown = fields.keys() - (set(ChatRequest.__struct_fields__) - {"messages", "sampling", "stream"})
     if unknown:
         raise TypeError(f"unknown option {', '.join(sorted(unknown))}; see routerd_client.chat.ChatRequest")
-    plain = msgspec.to_builtins({**fields, "messages": messages, "sampling": sampling, "stream": stream})
     try:
+        plain = msgspec.to_builtins({**fields, "messages": messages, "sampling": sampling, "stream": stream})
         return msgspec.convert(plain, ChatRequest, str_keys=True)
     except msgspec.ValidationError as error:
         raise TypeError(f"not a chat: {error}") from error
+    except RecursionError as error:
+        raise TypeError("not a chat: it is nested too deeply") from error
 
 
 def build_feedback(request_id: str, ok: bool | None, score: float | None, note: str) -> Feedback:
@@ -106,9 +108,17 @@ class Conversation:
         self._id = 0
 
     def open(self, request: Request) -> bytes:
-        """The bytes that ask ``request``, under an id of its own."""
+        """The bytes that ask ``request``, under an id of its own. Raises ``ValueError`` for what a frame cannot
+        carry; nothing is sent then."""
         self._id += 1
-        return pack(encoder.encode(msgspec.structs.replace(request, id=self._id)))
+        try:
+            return pack(encoder.encode(msgspec.structs.replace(request, id=self._id)))
+        except OverflowError as error:
+            raise ValueError(_TOO_LARGE_INTEGER) from error
+        except RecursionError as error:
+            raise ValueError("the request is nested too deeply: send it flatter") from error
+        except UnicodeEncodeError as error:
+            raise ValueError(f"a text of the request is no Unicode (a lone surrogate): {error}") from error
 
     def feed(self, chunk: bytes) -> list[Event]:
         """The events in ``chunk`` that answer the open request; what else came is dropped.
@@ -117,9 +127,15 @@ class Conversation:
         """
         try:
             events = [decode_event(frame) for frame in self._frames.feed(chunk)]
-        except (FrameTooLongError, msgspec.DecodeError) as error:
+        except (FrameTooLongError, msgspec.DecodeError, RecursionError) as error:
             raise DaemonUnavailableError(f"what answers there is no routerd: {error}", sent=True) from error
         return [event for event in events if event is not None and event.id == self._id]
+
+
+_TOO_LARGE_INTEGER = (
+    "the request has an integer over 64 bits, which this protocol's frames cannot carry: "
+    "send it as a float or as text, or ask by HTTP or JSON lines"
+)
 
 
 class Answer:

@@ -33,6 +33,7 @@ from .records import (
     RouteStatus,
     ShadowRow,
     StatsRow,
+    TaskFailure,
     TierFigures,
 )
 
@@ -432,6 +433,8 @@ class StatusResult(Struct, frozen=True, kw_only=True, tag="status_result", omit_
     """Since the figures of ``routerctl stats`` were last reset."""
     locked: str = ""
     """Why no metered backend may be used, and what to do, where nobody knows what was spent."""
+    task_failures: list[TaskFailure] = []
+    """Background tasks of the daemon that have failed since its start, the latest last."""
 
 
 class ReloadResult(Struct, frozen=True, kw_only=True, tag="reload_result", omit_defaults=True):

@@ -277,6 +277,16 @@ class LedgerStatus(Struct, frozen=True, omit_defaults=True, kw_only=True):
     set_aside: str = ""
 
 
+class TaskFailure(Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """A background task of the daemon that has failed ``count`` times, the last time with ``error``.
+
+    The daemon goes on, and begins a task that is always needed again."""
+
+    task: str
+    count: int
+    error: str
+
+
 class BudgetLine(Struct, frozen=True, omit_defaults=True, kw_only=True):
     """What was spent in one scope (``total``, ``backend:NAME``, ``route:NAME``, ``client:NAME``) on a day
     (``2026-11-21``) or in a month (``2026-11``), in millionths of a dollar. ``reserved`` is set aside for requests

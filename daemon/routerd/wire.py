@@ -4,24 +4,32 @@ The daemon sends `Generate`, `Cancel`, `Ping`, `Count` and `Stop`; the worker an
 worker sends `Loading` any number of times, then exactly one of `Ready` and `LoadFailed`. Every
 `Generate` ends with exactly one `Finished` or `Failed`. End of file on the socket ends the worker.
 
+MessagePack has no integers over 64 bits, and JSON has: what a chat only passes on to the template travels as JSON
+text inside the frame (`encode`, `decode`), so that a schema with the maximum of a u128 arrives as it was sent.
+
 A counter, which has a tokenizer and no model, is sent `Count` and `Stop` alone, at once, and says nothing
 of its load but `LoadFailed`.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from routerd_client.chat import ChatRequest, FinishReason, TokenLogprob, ToolCall, Usage
 from routerd_client.records import FailureKind
 
 
-class Generate(Struct, frozen=True, kw_only=True, tag="generate"):
-    """Answer ``chat``, whose overrides are already laid on. ``id`` is unique in the worker's life."""
+class Generate(Struct, frozen=True, kw_only=True, tag="generate", omit_defaults=True):
+    """Answer ``chat``, whose overrides are already laid on. ``id`` is unique in the worker's life. ``free`` is for
+    `encode` and `decode` alone."""
 
     id: int
     chat: ChatRequest
+    free: bytes = b""
 
 
 class Cancel(Struct, frozen=True, kw_only=True, tag="cancel"):
@@ -36,11 +44,13 @@ class Ping(Struct, frozen=True, kw_only=True, tag="ping"):
     id: int
 
 
-class Count(Struct, frozen=True, kw_only=True, tag="count"):
-    """How many tokens the prompt of ``chat`` has: answered by `Counted` or `Failed`, also in the midst of decoding."""
+class Count(Struct, frozen=True, kw_only=True, tag="count", omit_defaults=True):
+    """How many tokens the prompt of ``chat`` has: answered by `Counted` or `Failed`, also in the midst of decoding.
+    ``free`` as in `Generate`."""
 
     id: int
     chat: ChatRequest
+    free: bytes = b""
 
 
 class Stop(Struct, frozen=True, kw_only=True, tag="stop"):
@@ -160,3 +170,61 @@ FromWorker = Loading | Ready | LoadFailed | Prefill | Piece | Finished | Failed 
 encoder = msgspec.msgpack.Encoder()
 to_worker_decoder: msgspec.msgpack.Decoder[ToWorker] = msgspec.msgpack.Decoder(ToWorker)
 from_worker_decoder: msgspec.msgpack.Decoder[FromWorker] = msgspec.msgpack.Decoder(FromWorker)
+
+
+class _Free(Struct, frozen=True, omit_defaults=True):
+    """The parts of a chat that hold any JSON. ``parameters`` are those of its tools, in their order."""
+
+    parameters: list[dict[str, Any] | None] = []
+    json_schema: dict[str, Any] | None = None
+    template_args: dict[str, Any] = {}
+
+
+_free_encoder = msgspec.json.Encoder()
+_free_decoder = msgspec.json.Decoder(_Free)
+
+ENCODING_ERRORS = (OverflowError, RecursionError, TypeError, ValueError)
+"""What `encode` raises at a chat that it cannot carry: integers over 64 bits outside the parts that are JSON, nesting
+without end, text that is not Unicode."""
+
+
+def encode(message: ToWorker) -> bytes:
+    """The body of the frame that carries ``message``. Raises `ENCODING_ERRORS`."""
+    if isinstance(message, Generate | Count):
+        chat, free = _split(message.chat)
+        message = replace(message, chat=chat, free=free)
+    return encoder.encode(message)
+
+
+def decode(frame: bytes) -> ToWorker:
+    """The message of a frame. Raises ``msgspec.DecodeError`` and ``RecursionError``."""
+    message = to_worker_decoder.decode(frame)
+    if isinstance(message, Generate | Count) and message.free:
+        return replace(message, chat=_join(message.chat, _free_decoder.decode(message.free)), free=b"")
+    return message
+
+
+def _split(chat: ChatRequest) -> tuple[ChatRequest, bytes]:
+    # No worker reads `extra`: it is for APIs.
+    chat = replace(chat, extra={}) if chat.extra else chat
+    schema = chat.response_format.json_schema if chat.response_format else None
+    if not (chat.tools or schema or chat.template_args):
+        return chat, b""
+    free = _Free([tool.function.parameters for tool in chat.tools], schema, chat.template_args)
+    return _with(chat, _Free([None] * len(chat.tools))), _free_encoder.encode(free)
+
+
+def _join(chat: ChatRequest, free: _Free) -> ChatRequest:
+    if len(free.parameters) != len(chat.tools):
+        raise msgspec.ValidationError("its tools and their parameters differ in number")
+    return _with(chat, free)
+
+
+def _with(chat: ChatRequest, free: _Free) -> ChatRequest:
+    """``chat`` with these free parts in the place of its own."""
+    tools = [
+        replace(tool, function=replace(tool.function, parameters=parameters))
+        for tool, parameters in zip(chat.tools, free.parameters, strict=True)
+    ]
+    wanted = chat.response_format and replace(chat.response_format, json_schema=free.json_schema)
+    return replace(chat, tools=tools, response_format=wanted, template_args=free.template_args)

@@ -30,6 +30,7 @@ WAYS = {
     "it crashes": (fake("--die-after 1 --die-by SIGSEGV"), "worker_died", "killed by signal 11 (SIGSEGV)"),
     "it hangs up": (fake("--hang-up-after 1"), "worker_died", "closed its socket, and was killed, while it answered"),
     "it sends garbage": (fake("--garbage"), "malformed", "sent garbage"),
+    "it nests without end": (fake("--deep"), "malformed", "sent garbage"),
 }
 
 

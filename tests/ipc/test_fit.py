@@ -19,6 +19,7 @@ from routerd.supervisor.counters import Counters
 from routerd.supervisor.learned import Learned
 from routerd.supervisor.sizing import Size, size_of
 from routerd.supervisor.supervisor import UNMEASURED_LOAD_S, Supervisor
+from routerd.tasks import BackgroundTasks, FailureLog
 from routerd_client import RequestFailedError
 from routerd_client.chat import ChatRequest, Message
 from routerd_client.protocol import ErrorCode
@@ -148,10 +149,9 @@ class Alone:
 @asynccontextmanager
 async def counting(folder: Path, *, idle_s: float = 60.0, count_s: float = 10.0) -> AsyncIterator[Alone]:
     alone = Alone(folder)
-    async with anyio.create_task_group() as tasks:
+    async with BackgroundTasks(FailureLog()) as tasks:
         alone.counters = Counters(tasks, alone.find, alone.spawn, alone.record, idle_s=idle_s, count_s=count_s)
         yield alone
-        tasks.cancel_scope.cancel()
 
 
 async def test_one_process_counts_for_all_that_ask(tmp_path: Path) -> None:

@@ -8,15 +8,42 @@ from typing import Any
 
 import mlx.core as mx
 import pytest
+from msgspec.structs import replace
 
-from routerd.wire import Cancel, Failed, FromWorker, Generate, Piece, Prefill, encoder
+from routerd.wire import Cancel, Failed, FromWorker, Generate, Piece, Prefill, decode, encode, encoder
 from routerd.worker.lm import Model
+from routerd.worker.prompt import text
 from routerd.worker.sampling import Drawing, Guard, Samplers, guard_processor, guard_sampler
-from routerd_client.chat import ChatRequest, ImagePart, ImageURL, Message, Sampling
+from routerd_client.chat import (
+    ChatRequest,
+    Function,
+    FunctionSpec,
+    ImagePart,
+    ImageURL,
+    Message,
+    Sampling,
+    Tool,
+    ToolCall,
+)
 from routerd_client.framing import pack
 from routerd_client.records import FailureKind
 from tests.mlx.in_process import run_engine
 from tests.support.worker_client import Answered, WorkerClient, ask
+
+
+def nested(levels: int) -> dict[str, Any]:
+    value: dict[str, Any] = {}
+    for _ in range(levels):
+        value = {"items": value}
+    return value
+
+
+def ask_with_call(arguments: str) -> ChatRequest:
+    """A history with a call of a tool."""
+    call = ToolCall("1", Function("look", arguments))
+    asked = [Message("user", "look"), Message("assistant", None, tool_calls=[call]), Message("tool", "a fox")]
+    return ChatRequest(messages=asked, max_tokens=4)
+
 
 POISON = {
     "no messages": ChatRequest(messages=[]),
@@ -44,6 +71,8 @@ POISON = {
     "a template argument": ask(template_args={"messages": 5}),
     "a template that raises": ask(template_args={"refuse": True}),
     "another template": ask(template_args={"chat_template": "{{ 1 / 0 }}"}),
+    "deep arguments": ask_with_call("[" * 100_000 + "]" * 100_000),
+    "a deep template argument": ask(template_args={"deep": nested(700)}),
 }
 
 
@@ -54,6 +83,38 @@ def test_a_bad_request_fails_alone(worker: WorkerClient, chat: ChatRequest) -> N
     assert worker.result(poison).failed.kind is FailureKind.BAD_REQUEST
     assert worker.result(poison).failed.message
     assert worker.result(mate).finished
+
+
+HARMLESS = {
+    "half a character": ask_with_call('{"at": "\\ud83d"}'),
+    "no number": ask_with_call('{"at": NaN}'),
+    "a long number": ask_with_call('{"at": ' + "9" * 500 + "}"),
+    "broken": ask_with_call('{"at": '),
+    "nul": ask("a\0b\0"),
+    "a number over 64 bits": ask(template_args={"n": 2**128 - 1}),
+    "many keys": ask(template_args={f"k{n}": n for n in range(100_000)}),
+}
+
+
+@pytest.mark.parametrize("chat", HARMLESS.values(), ids=HARMLESS.keys())
+def test_odd_values_are_answered(worker: WorkerClient, chat: ChatRequest) -> None:
+    assert worker.chat(replace(chat, max_tokens=2)).finished
+
+
+def test_a_frame_nested_without_end_is_passed_over(worker: WorkerClient) -> None:
+    worker.sock.sendall(pack(b"\x82\xa4type\xa8generate\xa4chat" + b"\x91" * 100_000 + b"\xc0"))
+
+    assert worker.chat(ask()).finished
+
+
+def test_a_schema_reaches_the_template_exactly(able: Model) -> None:
+    tool = Tool(FunctionSpec("reserve", parameters={"maximum": 2**128 - 1, "minimum": -(10**30)}))
+    sent = Generate(id=1, chat=ChatRequest(messages=[Message("user", "hi")], tools=[tool]))
+    got = decode(encode(sent))
+
+    assert isinstance(got, Generate)
+    assert '"maximum": 340282366920938463463374607431768211455' in text(able, got.chat)
+    assert '"minimum": -1000000000000000000000000000000' in text(able, got.chat)
 
 
 def test_a_prompt_over_the_context_is_refused_with_its_size(worker: WorkerClient) -> None:

@@ -29,7 +29,7 @@ from routerd.wire import (
     Ready,
     Stop,
     ToWorker,
-    encoder,
+    encode,
     from_worker_decoder,
 )
 from routerd_client.chat import ChatRequest, Message, Sampling
@@ -120,7 +120,7 @@ class WorkerClient:
         return self.settled
 
     def send(self, *messages: ToWorker) -> None:
-        self.sock.sendall(b"".join(pack(encoder.encode(m)) for m in messages))
+        self.sock.sendall(b"".join(pack(encode(m)) for m in messages))
 
     def start(self, chat: ChatRequest) -> int:
         (id_,) = self.start_all([chat])

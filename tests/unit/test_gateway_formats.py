@@ -12,7 +12,7 @@ from routerd.gateway.caller import client_name, laid_on
 from routerd.gateway.format import BadRequestError, about, refusal, told
 from routerd.gateway.metrics import lines
 from routerd.gateway.steering import steers
-from routerd_client.chat import FinishReason, Message, Priority, TokenLogprob, TopLogprob, Usage
+from routerd_client.chat import ChatRequest, FinishReason, Message, Priority, TokenLogprob, TopLogprob, Usage
 from routerd_client.protocol import Delta, Done, Error, ErrorCode, Routed, StatusResult
 from routerd_client.records import Attempt, BackendStatus, FailureKind, Outcome
 
@@ -277,3 +277,10 @@ def test_metrics_are_lines_of_numbers() -> None:
 @pytest.mark.parametrize(("text", "hops"), [("3", 3), ("", 0), ("many", 0), ("-1", 0), ("9" * 5000, 0)])
 def test_hops_are_a_small_number_or_none(text: str, hops: int) -> None:
     assert laid_on(CHAT, {"x-routerd-hops": text}).hops == hops
+
+
+def test_header_bytes_that_are_no_utf8_do_not_go_further() -> None:
+    headers = {"x-session-id": "a\udcff", "x-routerd-context": "k=b\udcfe,é=%ff", "user-agent": "x\udcff/1"}
+    chat = laid_on(ChatRequest(messages=[Message("user", "hi")]), headers)
+
+    assert (chat.session, chat.context, client_name(headers)) == ("a\ufffd", {"k": "b\ufffd", "é": "\ufffd"}, "x\ufffd")

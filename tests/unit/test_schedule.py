@@ -225,3 +225,24 @@ def test_a_model_measured_above_its_claim_leaves_the_others_less() -> None:
     assert schedule(slots, [waiter(0, "b")], POLICY, 0).grant == ["b"]
     grown = [replace(slots[0], claim=7), slots[1]]
     assert schedule(grown, [waiter(0, "b")], POLICY, 0).grant == []
+
+
+def alone(number: int, model: str = "a", arrived: float = 0) -> Waiter:
+    return replace(waiter(number, model, arrived), alone=True)
+
+
+def test_one_that_must_be_alone_waits_for_an_idle_model_and_others_pass_it() -> None:
+    busy = Slot(name="a", residency=READY, in_flight=1, limit=3, claim=4)
+    waiters = [alone(0), waiter(1, "a"), waiter(2, "a")]
+    actions = schedule([busy], waiters, POLICY, 0)
+    assert (actions.admit, actions.look_again) == ([1, 2], 15)
+    assert schedule([busy], waiters, POLICY, 15).admit == [], "after max_wait nobody passes it"
+    assert schedule([replace(busy, in_flight=0)], waiters, POLICY, 15).admit == [0]
+
+
+def test_nobody_joins_one_that_must_be_alone() -> None:
+    idle = Slot(name="a", residency=READY, limit=3, claim=4)
+    assert schedule([idle], [alone(0), waiter(1, "a"), alone(2)], POLICY, 0).admit == [0]
+    assert schedule([replace(idle, in_flight=1, lone=True)], [waiter(1, "a")], POLICY, 0).admit == []
+    other = Slot(name="b", residency=READY, limit=1, claim=4)
+    assert schedule([idle, other], [alone(0), waiter(1, "b")], POLICY, 0).admit == [0, 1]

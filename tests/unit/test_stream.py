@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routerd.supervisor.errors import ProcessFailedError
+from routerd.supervisor.errors import Failure, ProcessFailedError
 from routerd.supervisor.stream import MAX_BUFFERED, Item, Stream
 from routerd.wire import Finished, Piece, Prefill
 from routerd_client.chat import FinishReason, Function, TokenLogprob, ToolCall, Usage
@@ -109,7 +109,7 @@ async def test_what_was_read_makes_room() -> None:
 
 async def test_a_failure_comes_after_what_was_buffered() -> None:
     stream = filled(text("a"))
-    stream.fail(ProcessFailedError(FailureKind.WORKER_DIED, "it died"))
+    stream.fail(Failure(FailureKind.WORKER_DIED, "it died"))
     assert await anext(stream) == text("a")
     with pytest.raises(ProcessFailedError, match="it died"):
         await anext(stream)
@@ -117,6 +117,6 @@ async def test_a_failure_comes_after_what_was_buffered() -> None:
 
 async def test_the_first_end_counts() -> None:
     stream = filled(text("a"), END)
-    stream.fail(ProcessFailedError(FailureKind.WORKER_DIED, "it died"))
+    stream.fail(Failure(FailureKind.WORKER_DIED, "it died"))
     assert stream.put(text("late"))
     assert await read(stream) == [text("a"), END]

@@ -9,7 +9,6 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 import anyio
-import anyio.abc
 import structlog
 from anyio import to_thread
 
@@ -32,6 +31,7 @@ from ..server.notices import Hub
 from ..store.ledger import Ledger
 from ..store.writer import Store, StoreError
 from ..supervisor.supervisor import Supervisor
+from ..tasks import BackgroundTasks, FailureLog
 from .compiled import Compiled, compile_file, compile_text
 from .journal import Journal
 from .reload import Reloader
@@ -51,7 +51,7 @@ class Daemon:
         store: Store,
         http: Http,
         hub: Hub,
-        tasks: anyio.abc.TaskGroup,
+        tasks: BackgroundTasks,
         *,
         given: Sequence[socket.socket] = (),
         crashes: Sequence[float] = (),
@@ -72,7 +72,7 @@ class Daemon:
         self._reloader = Reloader(places, first, self.dispatcher, supervisor, http, self._tracker, self._reloaded)
         self.gateway = Gateway(places.state, self)
         self.gateway.configure(first.loaded.config.http)
-        self.listener = Listener(places.socket, self, self.gateway.take, given)
+        self.listener = Listener(places.socket, self, self.gateway.take, tasks, given)
 
     def __repr__(self) -> str:
         return f"<Daemon generation={self.generation.number} {self.listener}>"
@@ -81,12 +81,21 @@ class Daemon:
     def generation(self) -> Generation:
         return self._reloader.generation
 
+    @property
+    def failures(self) -> FailureLog:
+        """The failures of background tasks."""
+        return self._tasks.failures
+
+    @property
+    def open_chats(self) -> int:
+        return self._journal.counts["open"]
+
     def new_request_id(self) -> str:
         return f"{random.getrandbits(48):012x}"
 
-    def spawn(self, work: Callable[..., Coroutine[Any, Any, None]], *arguments: object) -> None:
-        """Have ``work`` done in the background; it ends with the daemon."""
-        self._tasks.start_soon(work, *arguments)
+    def spawn(self, name: str, work: Callable[..., Coroutine[Any, Any, None]], *arguments: object) -> None:
+        """Run ``work`` in the background; it ends with the daemon."""
+        self._tasks.start(name, work, *arguments)
 
     async def learn(self) -> None:
         """Take in what earlier daemons recorded of the backends' answers."""
@@ -117,8 +126,9 @@ class Daemon:
         cut = await self.supervisor.drain(seconds)
         return max(cut, await self._journal.rest(ends))
 
-    async def watch_file(self) -> None:
-        await self._reloader.watch(self._tasks)
+    def watch_file(self) -> None:
+        """Reload by itself when the file, or a persona, changes."""
+        self._reloader.watch(self._tasks)
 
     async def check(self, text: str | None, file: str) -> CheckResult:
         try:
@@ -157,6 +167,7 @@ class Daemon:
             memory=self.supervisor.memory(),
             ledger=self.ledger.status(),
             crashes=list(self._crashes),
+            task_failures=self._tasks.failures.records(),
             locked=str(self.purse.accounts.closed() or "") if generation.tariffs.metered else "",
         )
 

@@ -7,7 +7,6 @@ from contextlib import aclosing
 from pathlib import Path
 
 import anyio
-import anyio.abc
 import structlog
 from anyio import to_thread
 from msgspec.structs import replace
@@ -27,6 +26,7 @@ from ..dispatch.generation import Generation
 from ..health.tracker import Tracker
 from ..logs import set_level
 from ..supervisor.supervisor import Supervisor
+from ..tasks import BackgroundTasks
 from .compiled import Compiled, compile_file
 
 log = structlog.get_logger()
@@ -68,7 +68,7 @@ class Reloader:
     def __repr__(self) -> str:
         return f"<Reloader generation={self.generation.number} {len(self.errors)} errors>"
 
-    async def reload(self, tasks: anyio.abc.TaskGroup, reason: str) -> ReloadResult:
+    async def reload(self, tasks: BackgroundTasks, reason: str) -> ReloadResult:
         """Read the file again and return what came of it; the work goes on in ``tasks`` if the caller leaves.
 
         A request during a reload waits for exactly one more, which all such requests share.
@@ -76,26 +76,31 @@ class Reloader:
         pending = self._queued
         if pending is None:
             pending = self._queued = _Pending()
-            tasks.start_soon(self._carry_out, pending, reason)
+            tasks.start("reload", self._carry_out, pending, reason)
         await pending.done.wait()
         assert pending.result
         return pending.result
 
-    async def watch(self, tasks: anyio.abc.TaskGroup) -> None:
-        """Reload whenever the content of the file, or of a persona it names, changes, until cancelled."""
-        async with anyio.create_task_group() as watching:
-            watching.start_soon(self._watch_one, self._places.config, tasks, self.generation.digest)
-            while True:
-                generation = self.generation
-                async with anyio.create_task_group() as personas:
-                    for name, path in persona_files(generation.config, self._places.config.parent).items():
-                        # What was read, and not what the watch finds first: it may have changed between.
-                        known = digest(generation.personas[name].encode())
-                        personas.start_soon(self._watch_one, path, tasks, known)
-                    await self._entered.wait()
-                    personas.cancel_scope.cancel()
+    def watch(self, tasks: BackgroundTasks) -> None:
+        """Reload whenever the content of the file, or of a persona it names, changes, for as long as ``tasks`` run."""
+        tasks.keep("watch routes.yaml", self._watch_config, tasks)
+        tasks.keep("watch personas", self._watch_personas, tasks)
 
-    async def _watch_one(self, path: Path, tasks: anyio.abc.TaskGroup, known: str | None = None) -> None:
+    async def _watch_config(self, tasks: BackgroundTasks) -> None:
+        await self._watch_one(self._places.config, tasks, self.generation.digest)
+
+    async def _watch_personas(self, tasks: BackgroundTasks) -> None:
+        while True:
+            generation, entered = self.generation, self._entered
+            async with anyio.create_task_group() as personas:
+                for name, path in persona_files(generation.config, self._places.config.parent).items():
+                    # What was read, and not what the watch finds first: it may have changed between.
+                    known = digest(generation.personas[name].encode())
+                    personas.start_soon(self._watch_one, path, tasks, known)
+                await entered.wait()
+                personas.cancel_scope.cancel()
+
+    async def _watch_one(self, path: Path, tasks: BackgroundTasks, known: str) -> None:
         async with aclosing(changes(path, last=known)) as digests:
             async for found in digests:
                 await self.reload(tasks, f"{path.name} changed" if found else f"{path.name} is gone")

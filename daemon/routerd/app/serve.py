@@ -12,7 +12,6 @@ from functools import partial
 from pathlib import Path
 
 import anyio
-import anyio.abc
 import structlog
 from anyio import to_thread
 
@@ -27,7 +26,7 @@ from ..config.places import Places
 from ..models.errors import ModelError
 from ..models.prepare import prepare as prepare_model
 from ..models.reference import ModelReference, resolve
-from ..server.claim import claim, hold
+from ..server.claim import SocketTakenError, claim, hold
 from ..server.notices import Hub
 from ..store.measured import Measurements
 from ..store.writer import Store
@@ -35,6 +34,7 @@ from ..supervisor.command import Command, CounterCommand, counter_command, worke
 from ..supervisor.effects import Find, Prepare
 from ..supervisor.errors import ProcessFailedError
 from ..supervisor.supervisor import Sizing, Supervisor
+from ..tasks import BackgroundTasks, FailureLog
 from .compiled import compile_file, without_preload
 from .daemon import Daemon
 from .upkeep import keep_reachable, python_gone
@@ -76,6 +76,7 @@ async def running(
             log.warning("routerd.crash_loop", crashes=len(crashes), preload=False)
             first = without_preload(first)  # perhaps that is what it died of
         store = Store(places.state / "ledger.db")
+        failures = FailureLog()
         supervisor = Supervisor(
             places.state,
             prepare or partial(_prepare, places),
@@ -85,28 +86,31 @@ async def running(
             counter=counter,
             sizing=sizing,
             records=Measurements(store),
+            failures=failures,
         )
         async with (
             store,
             Http(places.config.parent) as http,
             supervisor,
-            anyio.create_task_group() as tasks,
+            BackgroundTasks(failures) as tasks,
         ):
             daemon = Daemon(places, first, supervisor, store, http, hub, tasks, given=given, crashes=crashes)
             await daemon.purse.load()
-            await tasks.start(daemon.listener.run)
-            tasks.start_soon(daemon.gateway.run)
-            tasks.start_soon(keep_reachable, daemon.listener, [socket_lock, state_lock])
-            tasks.start_soon(daemon.purse.unlock)
-            tasks.start_soon(daemon.learn)
-            tasks.start_soon(daemon.expire)
+            await tasks.started("listen", daemon.listener.run)
+            tasks.keep("listen for HTTP", daemon.gateway.run)
+            locks = [socket_lock, state_lock]
+            tasks.keep("keep reachable", keep_reachable, daemon.listener, locks, fatal=(SocketTakenError,))
+            tasks.keep("open the books", daemon.purse.unlock)
+            tasks.start("learn from the ledger", daemon.learn)
+            tasks.keep("expire records", daemon.expire)
             if watch:
-                tasks.start_soon(daemon.watch_file)
+                daemon.watch_file()
             log.info("routerd.ready", socket=str(places.socket), config=str(places.config))
             try:
                 yield daemon
             finally:
-                tasks.cancel_scope.cancel()
+                tasks.cancel()
+                await daemon.gateway.close()
     log.info("routerd.stopped")
 
 
@@ -123,16 +127,15 @@ async def serve(places: Places, *, agent: bool = False) -> bool:
     with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
         if agent and not await _configured(places, given, notifier, signals):
             return False
-        async with running(places, given=given) as daemon, anyio.create_task_group() as tasks:
+        async with running(places, given=given) as daemon, BackgroundTasks(daemon.failures) as tasks:
             life = _Life(daemon, notifier, tasks)
             with HangGuard() if agent else nullcontext() as guard:
                 if guard:
-                    tasks.start_soon(guard.feed)
-                    tasks.start_soon(life.end_without_python)
-                tasks.start_soon(notifier.feed)
+                    tasks.keep("feed the hang guard", guard.feed)
+                    tasks.keep("watch Python", life.end_without_python)
+                tasks.keep("feed the watchdog", notifier.feed)
                 notifier.ready()
                 await life.heed(signals)
-                tasks.cancel_scope.cancel()
     return life.again
 
 
@@ -144,13 +147,12 @@ async def _configured(
     async def end() -> None:
         async for number in signals:
             if number != signal.SIGHUP:
-                tasks.cancel_scope.cancel()
+                tasks.cancel()
 
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(end)
-        tasks.start_soon(notifier.feed)
+    async with BackgroundTasks(FailureLog()) as tasks:
+        tasks.keep("await a signal", end)
+        tasks.keep("feed the watchdog", notifier.feed)
         await right_config(places, given, notifier.ready)
-        tasks.cancel_scope.cancel()
         return True
     return False
 
@@ -158,7 +160,7 @@ async def _configured(
 class _Life:
     """What happens to a running daemon from outside. ``again`` is whether it is to be started again."""
 
-    def __init__(self, daemon: Daemon, notifier: Notifier, tasks: anyio.abc.TaskGroup) -> None:
+    def __init__(self, daemon: Daemon, notifier: Notifier, tasks: BackgroundTasks) -> None:
         self._daemon = daemon
         self._notifier = notifier
         self._tasks = tasks
@@ -168,11 +170,11 @@ class _Life:
         """Do what each signal means, until one ends the daemon."""
         async for number in signals:
             if number == signal.SIGHUP:
-                self._tasks.start_soon(self._reload)
+                self._tasks.start("reload on SIGHUP", self._reload)
             elif self._daemon.draining:
                 return
             else:
-                self._tasks.start_soon(self._drain)
+                self._tasks.start("drain", self._drain)
 
     async def end_without_python(self) -> None:
         await python_gone()
@@ -186,11 +188,13 @@ class _Life:
 
     async def _drain(self) -> None:
         daemon = self._daemon
-        self._notifier.stopping()
-        log.info("routerd.draining", open=daemon.status().requests["open"], seconds=DRAIN_S)
-        if cut := await daemon.drain(DRAIN_S):
-            log.warning("routerd.cut", requests=cut)
-        self._tasks.cancel_scope.cancel()
+        try:
+            self._notifier.stopping()
+            log.info("routerd.draining", open=daemon.open_chats, seconds=DRAIN_S)
+            if cut := await daemon.drain(DRAIN_S):
+                log.warning("routerd.cut", requests=cut)
+        finally:
+            self._tasks.cancel()  # whatever goes wrong on the way, it was asked to end
 
 
 async def _prepare(places: Places, reference: str, on_phase: Callable[[str, float | None], None]) -> Path:

@@ -40,7 +40,7 @@ class _Source(Protocol):
     @property
     def draining(self) -> bool: ...
     def new_request_id(self) -> str: ...
-    def spawn(self, work: Callable[..., Coroutine[Any, Any, None]], *arguments: object) -> None: ...
+    def spawn(self, name: str, work: Callable[..., Coroutine[Any, Any, None]], *arguments: object) -> None: ...
 
 
 class Shadows:
@@ -73,7 +73,7 @@ class Shadows:
             deadline_s=DEADLINE_S,
         )
         self._open += 1
-        source.spawn(self._ask, chat, run, done)
+        source.spawn("mirrored request", self._ask, chat, run, done)
 
     async def _ask(self, chat: ChatRequest, run: Run, done: Done) -> None:
         source = self._source
@@ -82,8 +82,6 @@ class Shadows:
             other = await source.dispatcher.chat(source.generation, call, _nobody)
             if isinstance(other, Done) and other.backend != done.backend:
                 source.ledger.compare(self._compared(run, done, other))
-        except Exception:  # a comparison must not end the daemon
-            log.exception("shadow.failed", request=done.request_id)
         finally:
             self._open -= 1
 

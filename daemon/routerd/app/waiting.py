@@ -14,6 +14,7 @@ from ..config.load import ConfigFailedError
 from ..config.places import Places
 from ..server.claim import claim
 from ..server.refusing import Refusing
+from ..tasks import BackgroundTasks, FailureLog
 from .compiled import compile_file
 
 log = structlog.get_logger()
@@ -42,11 +43,10 @@ async def right_config(places: Places, given: Sequence[socket.socket], waiting: 
         message = f"routerd cannot begin, for its configuration is wrong: {'; '.join(mistakes[:TOLD])}{left}"
         hint = "correct the file: it is then loaded by itself"
         with claim(places.socket, given):
-            async with anyio.create_task_group() as tasks:
-                await tasks.start(Refusing(places.socket, given, message, hint).run)
+            async with BackgroundTasks(FailureLog()) as tasks:
+                await tasks.started("refuse requests", Refusing(places.socket, given, message, hint).run)
                 waiting()
                 await _changed(places.config, seen)
-                tasks.cancel_scope.cancel()
 
 
 async def _changed(path: Path, seen: tuple[int, ...] | None) -> None:

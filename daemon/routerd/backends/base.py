@@ -83,6 +83,8 @@ class BackendError(Exception):
         self.retry_after_s = retry_after_s
         self.cools = cools
         self.billed = False
+        self.died = False
+        """Whether it is an owned model whose process ended while it held the request."""
 
 
 class Backend(Protocol):

@@ -11,7 +11,7 @@ from .. import wire
 from ..config.schema import MlxSpec
 from ..routing.terms import Terms
 from ..routing.view import Limits
-from ..supervisor.errors import ProcessFailedError
+from ..supervisor.errors import Failure, ProcessFailedError
 from ..supervisor.stream import Stream
 from ..supervisor.supervisor import Supervisor
 from .base import BackendError, Emit, End, Piece, Waiting
@@ -57,7 +57,7 @@ class MlxBackend:
     async def count(self, chat: ChatRequest) -> int | None:
         return await self._supervisor.count(self.name, chat)
 
-    async def answer(self, chat: ChatRequest, emit: Emit, terms: Terms) -> End:  # noqa: ARG002 - no API is asked
+    async def answer(self, chat: ChatRequest, emit: Emit, terms: Terms) -> End:
         if chat.max_tokens is None:
             chat = replace(chat, max_tokens=self._max_tokens)
 
@@ -70,16 +70,21 @@ class MlxBackend:
                 on_progress,
                 priority=chat.priority or Priority.NORMAL,
                 patient=chat.when_full in (None, "wait"),
+                alone=terms.alone,
             ) as worker:
                 with worker.generate(chat) as stream:
                     return await _relay(stream, emit)
         except ProcessFailedError as error:
-            raise _failed(error) from error
+            raise _failed(error.failure) from error
 
 
-def _failed(error: ProcessFailedError) -> BackendError:
+def _failed(failure: Failure) -> BackendError:
     # Whoever comes in the meantime is told so by the supervisor, at once.
-    return BackendError(error.kind, error.message, hint=error.hint, retry_after_s=error.retry_after_s, cools=False)
+    error = BackendError(
+        failure.kind, failure.message, hint=failure.hint, retry_after_s=failure.retry_after_s, cools=False
+    )
+    error.died = failure.died
+    return error
 
 
 async def _relay(stream: Stream, emit: Emit) -> End:

@@ -5,7 +5,7 @@ import time
 import click
 
 from routerd_client.protocol import StatusResult
-from routerd_client.records import BackendStatus, MemoryStatus, ModelStatus
+from routerd_client.records import BackendStatus, MemoryStatus, ModelStatus, TaskFailure
 
 from .common import daemon, json_option, print_json, seconds, size, table
 
@@ -52,6 +52,7 @@ def text(status: StatusResult) -> str:
         lines.append(f"money    metered backends are not used: {status.locked}")
     if status.crashes:
         lines.append(f"crashes  {_crashes(status.crashes)}")
+    lines += [f"failed   {_task(f)}" for f in status.task_failures]
     lines += [f"REFUSED  {e}  (generation {status.generation} stays in force)" for e in status.config_errors]
     lines += ["", table([_backend(status, b) for b in status.backends])]
     lines += ["", table([model_row(m) for m in status.models])]
@@ -61,6 +62,11 @@ def text(status: StatusResult) -> str:
 def _crashes(crashes: list[float]) -> str:
     last = seconds(time.time() - crashes[-1])
     return f"{len(crashes)} of the daemon in the hour before its start, the last {last} ago: routerctl logs"
+
+
+def _task(failure: TaskFailure) -> str:
+    times = "once" if failure.count == 1 else f"{failure.count} times"
+    return f"background task '{failure.task}', {times}: {failure.error} (routerctl logs; please report it)"
 
 
 def _memory(memory: MemoryStatus) -> str:

@@ -10,6 +10,7 @@ from typing import Protocol
 
 import anyio
 import structlog
+from msgspec.structs import replace
 
 from routerd_client.chat import ChatRequest, Usage
 from routerd_client.protocol import Done, Error, ErrorCode
@@ -20,6 +21,7 @@ from ..backends.base import Backend, BackendError, End
 from ..health.failure import RULES
 from ..health.tracker import Health, Tracker
 from ..quality.degenerate import Finding
+from ..routing import bounds
 from ..routing.decide import Decided, UnknownModelError, decide
 from ..routing.features import Features, Moment
 from ..routing.terms import Terms
@@ -28,7 +30,8 @@ from .generation import Generation
 from .hop import Asking, DeniedError, Hop
 from .persona import with_persona
 from .purse import Purse
-from .run import Answer, Call, Emit, Run, telling
+from .quarantine import MAX_DEATHS, Quarantine
+from .run import OWNED, Answer, Call, Emit, Run, telling
 from .sessions import Sessions
 from .view import LiveView
 
@@ -58,6 +61,7 @@ class Dispatcher:
     def __init__(self, tracker: Tracker, observer: Observer, purse: Purse) -> None:
         self.sessions = Sessions()
         self.purse = purse
+        self._quarantine = Quarantine()
         self._tracker = tracker
         self._observer = observer
 
@@ -120,6 +124,10 @@ class Dispatcher:
         There is always exactly one, also where the deadline passes or the dispatcher itself is at
         fault; only cancelling it from outside leaves the terminal event to the one who cancels.
         """
+        try:
+            bounds.check(call.chat)
+        except bounds.BadChatError as error:
+            return self._out_of_bounds(call, error)
         run: Run | None = None
         terminal: Done | Error | None = None
         self._observer.started(call)
@@ -143,6 +151,14 @@ class Dispatcher:
             self._observer.ended(call, run, terminal)
         return terminal
 
+    def _out_of_bounds(self, call: Call, error: bounds.BadChatError) -> Error:
+        """The end of a request that nothing is to look at."""
+        terminal = Error(id=call.id, code=ErrorCode.BAD_REQUEST, message=str(error), request_id=call.request_id)
+        call = replace(call, chat=bounds.bare(call.chat))
+        self._observer.started(call)
+        self._observer.ended(call, None, terminal)
+        return terminal
+
     async def _bounded(self, generation: Generation, run: Run, began: float) -> Done | Error:
         deadline = run.chat.deadline_s
         if deadline is not None and not deadline > 0:
@@ -157,6 +173,7 @@ class Dispatcher:
     async def _candidates(self, generation: Generation, run: Run) -> Done | Error:
         last: BackendError | None = None
         left = len(run.decision.candidates)
+        self._recall(run)
         for candidate in run.decision.candidates:
             left -= 1
             backend = generation.backends[candidate.backend]
@@ -189,10 +206,22 @@ class Dispatcher:
             return run.failed(last)
         if run.spare:
             return await run.done(run.spare)
+        if run.deaths >= MAX_DEATHS and last is None:
+            last = _deadly(run)
         return run.exhausted(last, self._retry_after(generation, run, last))
+
+    def _recall(self, run: Run) -> None:
+        """Hold against the request what identical ones before it did to owned models."""
+        run.deaths, left_s = self._quarantine.deaths(run.call.chat, clock.now())
+        if run.deaths >= MAX_DEATHS:
+            run.kept_back = (
+                f"{run.deaths} model processes died with this request; try it again in {left_s / 60:.0f} min"
+            )
 
     def _unfit(self, generation: Generation, run: Run, backend: Backend) -> str:
         """Why ``backend`` cannot take the place of those before it; ``""`` where it can."""
+        if run.kept_back and backend.kind == OWNED:
+            return run.kept_back
         if run.began and not backend.limits().prefill:
             return "it does not go on from an answer's beginning"
         if run.call.embedding and backend.model != generation.backends[run.decision.candidates[0].backend].model:
@@ -207,6 +236,8 @@ class Dispatcher:
 
     def _is_last(self, run: Run, failure: BackendError) -> bool:
         """Whether a failure goes to the caller, though candidates may be left."""
+        if run.deaths >= MAX_DEATHS and failure.died:
+            return True
         if failure.kind is FailureKind.CONTENT_FILTERED and "content_filter" in run.terms.escalate_on:
             return False
         if failure.kind is FailureKind.BAD_REQUEST and len({attempt.backend for attempt in run.attempts}) > 1:
@@ -252,6 +283,8 @@ class Dispatcher:
             health.failed(now, admitted, finding.kind, finding.message)
         else:
             health.succeeded(now, admitted, run.reception.ttft_s, finding.kind if finding else None)
+            if run.deaths and backend.kind == OWNED:
+                self._quarantine.answered(run.call.chat)
         self._compare(backend, before, health, "")
         run.end_attempt(backend.name, None, finding=finding if minded else None)
         return Answer(backend, run.reception, end, finding)
@@ -281,14 +314,14 @@ class Dispatcher:
         reception = run.reception
         try:
             if run.call.embedding:
-                return await run.call.embedding.ask(backend, reception.receive, run.terms)
+                return await run.call.embedding.ask(backend, reception.receive, run.attempt_terms)
             if not reception.timed:
-                return await backend.answer(run.asked, reception.receive, run.terms)
+                return await backend.answer(run.asked, reception.receive, run.attempt_terms)
             found: End | BackendError | None = None
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(reception.release_in_time)
                 try:
-                    found = await backend.answer(run.asked, reception.receive, run.terms)
+                    found = await backend.answer(run.asked, reception.receive, run.attempt_terms)
                 except BackendError as failure:  # caught here, or the task group would wrap it
                     found = failure
                 tasks.cancel_scope.cancel()
@@ -310,6 +343,9 @@ class Dispatcher:
             failure=failure.kind.value,
             error=failure.message,
         )
+        if failure.died:
+            run.deaths = self._quarantine.died(run.call.chat, clock.now())
+            return _deadly(run) if run.deaths >= MAX_DEATHS else failure
         return failure
 
     async def _finding(self, generation: Generation, run: Run, backend: Backend, end: End) -> Finding | None:
@@ -352,6 +388,15 @@ class Dispatcher:
         waits += [refusal.retry_after_s or 0.0 for backend in backends if (refusal := backend.refusal())]
         waits.append((last.retry_after_s if last else None) or 0.0)
         return min((w for w in waits if w > 0), default=None)
+
+
+def _deadly(run: Run) -> BackendError:
+    """The failure of a request that model processes keep dying with: nothing says that another would not."""
+    message = f"{run.deaths} model processes died while they answered this request"
+    hint = "routerctl crashes shows how they died; change the request, or name a backend that is an API"
+    failure = BackendError(FailureKind.BAD_REQUEST, message, hint=hint)
+    failure.died = True
+    return failure
 
 
 def _sent(generation: Generation, call: Call, chat: ChatRequest, terms: Terms) -> ChatRequest:

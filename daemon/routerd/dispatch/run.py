@@ -16,11 +16,14 @@ from ..backends.base import Backend, BackendError, End
 from ..health.failure import RULES
 from ..quality.degenerate import Finding
 from ..routing.decide import Decided
+from ..routing.terms import Terms
 from .embed import Embedding
 from .escalate import may_pass_over, watched
 from .reception import Reception
 
 Emit = Callable[[Event], Awaitable[None]]
+OWNED = "mlx"
+"""The kind of the backends whose processes the daemon owns."""
 
 
 class Call(Struct, frozen=True):
@@ -56,6 +59,10 @@ class Run:
         self.attempts: list[Attempt] = []
         self.passed_over: list[str] = []
         """Candidates that could not be tried after all, each with its reason."""
+        self.deaths = 0
+        """How many model processes have died with this request, those of earlier identical requests among them."""
+        self.kept_back = ""
+        """Why no owned model is tried any more; ``""`` where one may be."""
         self.retries = 0
         """How often a backend was asked once more before the next."""
         self.spare: Answer | None = None
@@ -85,6 +92,11 @@ class Run:
         return len(self.attempts) + 1
 
     @property
+    def attempt_terms(self) -> Terms:
+        """The terms of the attempt under way."""
+        return replace(self.terms, alone=True) if self.deaths else self.terms
+
+    @property
     def final(self) -> bool:
         """Whether the caller holds something of this attempt that cannot be taken back."""
         return self.reception.released and (bool(self.reception.tool_calls) or not self.call.restarts)
@@ -95,6 +107,8 @@ class Run:
         if self.attempts or judged:  # the one it began with serves for the first attempt
             self.reception = self._receive(judged=judged)
         self.usage, self.cost = None, 0
+        if self.deaths and backend.kind == OWNED:
+            self.kept_back = "one more owned model was tried after a model process had died with this request"
         await self._emit(
             Routed(
                 id=self.call.id,

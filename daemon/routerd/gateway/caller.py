@@ -51,14 +51,14 @@ def laid_on(chat: ChatRequest, headers: Mapping[str, str]) -> ChatRequest:
     if text := headers.get(HOPS):
         said["hops"] = _hops(text)
     if session := next((value for name in SESSIONS if (value := headers.get(name))), ""):
-        said["session"] = session
+        said["session"] = _unicode(session)
     return replace(chat, **said) if said else chat
 
 
 def client_name(headers: Mapping[str, str]) -> str:
     """Who asks: an agent by its own name (``claude-code``), any other program as it calls itself (``curl``,
     ``openai-python``); ``""`` where it does not say."""
-    product, _, version = headers.get("user-agent", "").partition(" ")[0].lower().partition("/")
+    product, _, version = _unicode(headers.get("user-agent", "")).partition(" ")[0].lower().partition("/")
     if version and not version[0].isdigit():
         product = f"{product.removeprefix('async')}-{version}"  # the SDKs: OpenAI/Python 3.1, AsyncOpenAI/Python 3.1
     return _NAMES.get(product, product)[:_MAX_NAME]
@@ -73,8 +73,13 @@ def _context(text: str) -> dict[str, str]:
             raise BadRequestError(
                 f"{CONTEXT}: {pair.strip()!r} is not key=value; write platform=cli,task=plan", CONTEXT
             )
-        context[key.strip()] = unquote(value.strip())
+        context[_unicode(key.strip())] = _unicode(unquote(value.strip()))
     return context
+
+
+def _unicode(text: str) -> str:
+    """``text`` of a header, in which bytes that are no UTF-8 stand as halves of characters, without them."""
+    return text if text.isascii() else text.encode(errors="surrogateescape").decode(errors="replace")
 
 
 def _truth(text: str) -> bool:

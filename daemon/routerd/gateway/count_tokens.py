@@ -7,11 +7,13 @@ from routerd_client.protocol import ErrorCode
 
 from ..dispatch.persona import with_persona
 from ..dispatch.run import Call
+from ..routing import bounds
 from ..routing.admit import TEMPLATE_TOKENS
 from ..routing.decide import UnknownModelError
 from ..routing.features import Features
 from . import messages
 from .caller import client_name, laid_on
+from .format import BadRequestError
 from .page import Ask, Reply, json, refused
 from .services import Services
 
@@ -28,7 +30,10 @@ async def count_tokens(services: Services, ask: Ask) -> Reply:
     chat = laid_on(messages.read(ask.body, ask.headers).chat, ask.headers)
     generation = services.generation
     try:
+        bounds.check(chat)
         decided = services.dispatcher.decide(generation, Call(0, ask.request_id, chat, client=client_name(ask.headers)))
+    except bounds.BadChatError as error:
+        raise BadRequestError(str(error)) from None
     except UnknownModelError as error:
         raise refused(404, str(error), error.hint, ErrorCode.NOT_FOUND) from None
     asked = with_persona(decided.chat, generation.personas.get(decided.terms.persona, ""))

@@ -72,6 +72,7 @@ class Writer(Protocol):
         ...
 
 
+TOO_DEEP = "the body is nested too deeply to be read: send it flatter"
 LEFT_OUT = "x-routerd-left-out"
 MOST_FIELDS = 200
 ROUTE = "x-routerd-route"
@@ -180,7 +181,9 @@ def decode(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
         message, _, path = str(error).partition(" - at `")
         param = path.rstrip("`").removeprefix("$").removeprefix(".")
         raise BadRequestError(f"{param}: {message}" if param else message, param) from None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except RecursionError:
+        raise BadRequestError(TOO_DEEP) from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BadRequestError(f"the body is not JSON: {error}") from None
 
 

@@ -63,18 +63,19 @@ class Gateway:
         await asyncio.get_running_loop().connect_accepted_socket(front.server, connection)
 
     async def run(self) -> None:
-        """Listen as configured until cancelled; then everything that is open is cut."""
-        try:
-            while True:
-                self._news = anyio.Event()
-                await self._listen(self._spec)
-                with anyio.move_on_after(RETRY_S if self.error else None):
-                    await self._news.wait()
-        finally:
-            with anyio.CancelScope(shield=True):
-                self._stop()
-                if self._front:
-                    await self._front.close()
+        """Listen as configured until cancelled. It may be run again after a failure."""
+        while True:
+            self._news = anyio.Event()
+            await self._listen(self._spec)
+            with anyio.move_on_after(RETRY_S if self.error else None):
+                await self._news.wait()
+
+    async def close(self) -> None:
+        """Stop listening and cut everything that is open, within `CLOSE_S` of the front, also where cancelled."""
+        with anyio.CancelScope(shield=True):
+            self._stop()
+            if self._front:
+                await self._front.close()
 
     async def _listen(self, spec: FrontSpec | None) -> None:
         before, self.error = self.error, ""

@@ -18,7 +18,7 @@ from .. import __version__
 from ..dispatch.run import Call, Emit
 from .caller import client_name, laid_on
 from .connection import MAX_BODY, Server
-from .format import LEFT_OUT, ROUTE, BadRequestError, Format, Refusal, Writer, bad_request, refusal, spoken_in
+from .format import LEFT_OUT, ROUTE, TOO_DEEP, BadRequestError, Format, Refusal, Writer, bad_request, refusal, spoken_in
 from .formats import FORMATS, format_of
 from .guard import Guard
 from .page import SHUTTING_DOWN, Ask, RefusedError, refused
@@ -110,6 +110,8 @@ class Front:
             return self._refuse(request, id_, format_, error.refusal, error.headers)
         except BadRequestError as error:
             return self._refuse(request, id_, format_, bad_request(error))
+        except RecursionError:
+            return self._refuse(request, id_, format_, bad_request(BadRequestError(TOO_DEEP)))
         except (asyncio.CancelledError, ConnectionError):
             raise  # the caller is gone
         except Exception as error:

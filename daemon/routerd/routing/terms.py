@@ -26,6 +26,8 @@ class Terms(Struct, frozen=True, kw_only=True):
     min_chars: int = 0
     judges: dict[str, float] = {}
     """Backends of a cascade: how sure (0..1) its judge must be to go on to the next."""
+    alone: bool = False
+    """An owned model answers it with no other request beside it: a model process has died with it."""
 
 
 USUAL = Terms()

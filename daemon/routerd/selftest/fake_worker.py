@@ -41,6 +41,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--refuse-load", metavar="MESSAGE", help="say that the model cannot be loaded")
     add("--exit-code", type=int, help="exit with this code instead of becoming ready")
     add("--die-after-load", action="store_true", help="exit as soon as a first request comes")
+    add("--die-on", metavar="WORD", help="kill itself at a request whose last message has this word in it")
     add("--tokens", type=int, default=3)
     add("--delay", type=float, default=0.0, help="seconds before each token")
     add("--piece", type=int, default=0, help="pad each piece to this many characters")
@@ -54,6 +55,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--hang-up-after", type=int, metavar="K", help="close the socket after K tokens, but live")
     add("--child", type=Path, metavar="FILE", help="start a process of its own, and write its pid to this file")
     add("--garbage", action="store_true", help="answer with bytes that are no frame")
+    add("--deep", action="store_true", help="answer with a frame that is nested without end")
     add("--fail", metavar="KIND", help="fail every request, before its first token, with this FailureKind")
     add("--fail-while", type=Path, help="--fail only for as long as this file exists")
     add("--broken-call", action="store_true", help="the answer is a tool call that cannot be read")
@@ -119,7 +121,7 @@ class FakeWorker:
         frames = FrameBuffer()
         while chunk := self._socket.recv(65536):
             for frame in frames.feed(chunk):
-                self.handle(wire.to_worker_decoder.decode(frame))
+                self.handle(wire.decode(frame))
         if self.options.hang_up_after is not None:
             time.sleep(3600)
         os._exit(0)
@@ -130,6 +132,8 @@ class FakeWorker:
                 self.record("generate", message.id, message.chat.messages[-1].text)
                 if self.options.die_after_load:
                     os._exit(1)
+                if self.options.die_on and self.options.die_on in message.chat.messages[-1].text:
+                    signal.raise_signal(signal.Signals[self.options.die_by])
                 self._cancelled[message.id] = threading.Event()
                 threading.Thread(target=self.answer, args=[message], daemon=True).start()
             case wire.Cancel():
@@ -160,6 +164,8 @@ class FakeWorker:
         options, id_ = self.options, request.id
         if options.garbage:
             self._socket.sendall(b"\xff" * 64)
+        if options.deep:
+            self._socket.sendall(pack(b"\x82\xa4type\xa6failed\xa4more" + b"\x91" * 100_000 + b"\xc0"))
         if options.fail and (options.fail_while is None or options.fail_while.exists()):
             self._end(wire.Failed(id=id_, kind=FailureKind(options.fail), message=f"made to fail: {options.fail}"))
             return

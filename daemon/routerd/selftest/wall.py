@@ -19,11 +19,12 @@ from .fake_api import fake_api
 from .fault import Expect, Fault, Mode, WrongError
 from .front import FRONTS, Ask
 from .http_faults import APIS
+from .poison_faults import POISONS
 from .scripts import SCRIPTS
 from .stage import STEP_S, Stage, must, staged
 from .worker_faults import WORKERS
 
-FAULTS: tuple[Fault, ...] = (*APIS, *WORKERS, *ANSWERS, *SCRIPTS)
+FAULTS: tuple[Fault, ...] = (*APIS, *WORKERS, *POISONS, *ANSWERS, *SCRIPTS)
 AT_ONCE = 8
 """Rows that are played together."""
 CLEAN_S = 10.0

@@ -11,6 +11,9 @@ from routerd_client.protocol import Error, ErrorCode, Event, Request
 UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError)
 """What the decoders raise at bytes they cannot take; text that is not UTF-8 and deep nesting among it."""
 
+UNSENDABLE = (OverflowError, RecursionError, TypeError, ValueError)
+"""What the encoders raise at an event that they cannot write: an integer over 64 bits, a frame over its limit."""
+
 
 class FrameCodec:
     """Length-prefixed MessagePack, as our clients speak."""
@@ -61,17 +64,21 @@ def _refusal(
         return Error(
             id=-1,
             code=ErrorCode.BAD_REQUEST,
-            message=f"not a message of this protocol: {error}",
+            message=f"not a message of this protocol: {_why(error)}",
             hint=SPOKEN,
         )
     if seen.type in KNOWN:
-        return Error(id=seen.id, code=ErrorCode.BAD_REQUEST, message=f"malformed {seen.type} request: {error}")
+        return Error(id=seen.id, code=ErrorCode.BAD_REQUEST, message=f"malformed {seen.type} request: {_why(error)}")
     return Error(
         id=seen.id,
         code=ErrorCode.UNKNOWN_REQUEST,
         message=f"this daemon knows no request {seen.type!r}",
         hint="update the daemon, or use an older client",
     )
+
+
+def _why(error: Exception) -> str:
+    return "it is nested too deeply to be read" if isinstance(error, RecursionError) else str(error)
 
 
 KNOWN = frozenset(str(t.__struct_config__.tag) for t in Request.__args__)

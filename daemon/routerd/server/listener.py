@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import anyio
@@ -12,6 +13,7 @@ import anyio.abc
 import structlog
 from anyio import to_thread
 
+from ..tasks import BackgroundTasks
 from .peer import peer_uid
 from .services import Services
 from .session import Session
@@ -28,17 +30,23 @@ TakeHttp = Callable[[socket.socket], Awaitable[None]]
 
 
 class Listener:
-    """Accepts connections on a claimed path and runs a `Session` for each.
+    """Accepts connections on a claimed path and runs a `Session` for each, as one of ``tasks``.
 
     ``given`` are sockets that listen on it already; without any it binds one itself.
     """
 
     def __init__(
-        self, path: Path, services: Services, take_http: TakeHttp, given: Sequence[socket.socket] = ()
+        self,
+        path: Path,
+        services: Services,
+        take_http: TakeHttp,
+        tasks: BackgroundTasks,
+        given: Sequence[socket.socket] = (),
     ) -> None:
         self._path = path
         self._services = services
         self._take_http = take_http
+        self._tasks = tasks
         self._given = given
         self._sessions: set[Session] = set()
         self._listeners: list[anyio.abc.SocketListener] = []
@@ -53,21 +61,22 @@ class Listener:
         return len(self._sessions)
 
     async def run(self, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
-        """Serve until cancelled; reports started when connections are accepted."""
+        """Serve until cancelled; reports started when connections are accepted. It may be run again after a failure:
+        connections that stand go on meanwhile."""
         if self._given:
-            self._listeners = [await anyio.abc.SocketListener.from_socket(given) for given in self._given]
+            # Copies: a run that fails closes them, and the next needs them again.
+            self._listeners = [await anyio.abc.SocketListener.from_socket(given.dup()) for given in self._given]
             self._file = await to_thread.run_sync(_listened_on, self._path)
         else:
             await self._bind()
-        async with anyio.create_task_group() as connections:
-            task_status.started()
-            while True:
-                self._moved = anyio.Event()
-                async with anyio.create_task_group() as accepting:
-                    for listener in self._listeners:
-                        accepting.start_soon(self._accept, listener, connections)
-                    await self._moved.wait()
-                    accepting.cancel_scope.cancel()
+        task_status.started()
+        while True:
+            self._moved = anyio.Event()
+            async with AsyncExitStack() as opened, BackgroundTasks(self._tasks.failures) as accepting:
+                for listener in self._listeners:
+                    await opened.enter_async_context(listener)
+                    accepting.keep("accept connections", self._accept, listener)
+                await self._moved.wait()
 
     async def reachable(self) -> bool:
         """Whether the path still leads to the socket that is listened on."""
@@ -82,17 +91,16 @@ class Listener:
         self._listeners = [await anyio.create_unix_listener(self._path, mode=0o600, backlog=1024)]
         self._file = await to_thread.run_sync(_identity, self._path)
 
-    async def _accept(self, listener: anyio.abc.SocketListener, connections: anyio.abc.TaskGroup) -> None:
-        async with listener:
-            while True:
-                try:
-                    stream = await listener.accept()
-                except (anyio.BrokenResourceError, OSError) as error:
-                    # Out of descriptors, most likely: those who are connected go on, and will free some.
-                    log.warning("accept.failed", error=str(error.__cause__ or error), retry_in_s=ACCEPT_PAUSE_S)
-                    await anyio.sleep(ACCEPT_PAUSE_S)
-                    continue
-                connections.start_soon(self._connection, stream)
+    async def _accept(self, listener: anyio.abc.SocketListener) -> None:
+        while True:
+            try:
+                stream = await listener.accept()
+            except (anyio.BrokenResourceError, OSError) as error:
+                # Out of descriptors, most likely: those who are connected go on, and will free some.
+                log.warning("accept.failed", error=str(error.__cause__ or error), retry_in_s=ACCEPT_PAUSE_S)
+                await anyio.sleep(ACCEPT_PAUSE_S)
+                continue
+            self._tasks.start("connection", self._connection, stream)
 
     async def _connection(self, stream: anyio.abc.SocketStream) -> None:
         try:

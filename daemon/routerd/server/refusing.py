@@ -9,6 +9,7 @@ from pathlib import Path
 
 import anyio
 import anyio.abc
+import structlog
 
 from routerd_client.framing import FrameTooLongError
 from routerd_client.protocol import PROTOCOL, Cancel, Error, ErrorCode, Event, Hello, Request, Welcome
@@ -16,6 +17,8 @@ from routerd_client.protocol import PROTOCOL, Cancel, Error, ErrorCode, Event, H
 from .. import __version__
 from .codec import Codec, FrameCodec, LineCodec
 from .peer import peer_uid
+
+log = structlog.get_logger()
 
 
 class Refusing:
@@ -44,6 +47,8 @@ class Refusing:
                     await self._answer(stream)
         except (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError, FrameTooLongError, OSError):
             pass  # it went away, or speaks something else
+        except Exception:
+            log.exception("session.internal_error")  # one peer's trouble must not end the wait for a right file
 
     async def _answer(self, stream: anyio.abc.SocketStream) -> None:
         chunk = await stream.receive(262144)

@@ -14,7 +14,7 @@ from routerd_client.framing import FrameTooLongError
 from routerd_client.protocol import PROTOCOL, Cancel, Error, ErrorCode, Event, Hello, Request, Welcome
 
 from .. import __version__
-from .codec import SPOKEN, Codec, FrameCodec, LineCodec
+from .codec import SPOKEN, UNSENDABLE, Codec, FrameCodec, LineCodec
 from .handlers import BACKGROUND, IMMEDIATE
 from .outbox import Outbox
 from .services import Services
@@ -62,7 +62,7 @@ class Session:
                 await self._refuse(f"{error}; the connection is closed")
                 return
             # Whatever one receive brought is answered in one send.
-            answers = [self._codec.encode(event) for body in bodies if (event := self._handle(body, tasks))]
+            answers = [self._terminal(event) for body in bodies if (event := self._handle(body, tasks))]
             if answers:
                 await self._outbox.put_now(b"".join(answers))
             try:
@@ -137,9 +137,21 @@ class Session:
             terminal = Error(id=request.id, code=ErrorCode.CANCELLED, message="the request was cancelled")
         try:
             # Until it is sent the request is open: a client that does not read cannot have more answered.
-            await respond(terminal)
+            await self._outbox.put(self._terminal(terminal))
         finally:
             del self._open[request.id]
+
+    def _terminal(self, event: Event) -> bytes:
+        """``event``, which ends a request, as bytes; where it cannot be written, an `Error` that says so. The
+        connection and its other requests go on."""
+        try:
+            return self._codec.encode(event)
+        except UNSENDABLE as error:
+            log.exception("answer.unsendable", event_type=type(event).__name__)
+            message = f"the answer cannot be sent over this connection: {error}"
+            return self._codec.encode(
+                Error(id=event.id, code=ErrorCode.INTERNAL, message=message, hint=_UNSENDABLE_HINT)
+            )
 
 
 def _mistake(request: Request, error: Exception) -> Error:
@@ -150,3 +162,6 @@ def _mistake(request: Request, error: Exception) -> Error:
         message=f"the daemon made a mistake: {type(error).__name__}: {error}",
         hint="routerd's log has the details; please report it",
     )
+
+
+_UNSENDABLE_HINT = "ask for less at once, or by JSON lines or HTTP; routerd's log has the details"

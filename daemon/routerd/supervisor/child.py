@@ -16,16 +16,18 @@ import anyio
 import anyio.abc
 import msgspec
 import structlog
+from msgspec.structs import replace
 
 from routerd_client.chat import ChatRequest
-from routerd_client.framing import FrameBuffer, FrameTooLongError, pack
+from routerd_client.framing import FrameBuffer, FrameTooLongError
 from routerd_client.records import FailureKind
 
 from .. import wire
 from ..crashes import Crash
 from .death import End, explain
-from .errors import ProcessFailedError
+from .errors import Failure, ProcessFailedError
 from .leftovers import kill_group
+from .outgoing import Outgoing
 from .sizing import Size
 from .stream import Stream
 from .waiting import News
@@ -39,6 +41,9 @@ OomKilled = Callable[[], Awaitable[bool]]
 """Asked once of a process that somebody killed by SIGKILL: whether that was the system, for want of memory."""
 
 Reply = wire.Pong | wire.Counted | wire.Failed
+
+MALFORMED = (FrameTooLongError, msgspec.MsgspecError, ValueError, RecursionError)
+"""What decoding raises at bytes of a worker that are no message."""
 
 
 class _Question:
@@ -68,11 +73,10 @@ class Worker:
         self._streams: dict[int, Stream] = {}
         self._owed: set[int] = set()  # answers the worker has not ended, also those that nobody wants any more
         self._questions: dict[int, _Question] = {}
-        self._outgoing: deque[wire.ToWorker] = deque()
-        self._work = anyio.Event()  # for the writer alone
+        self._outgoing = Outgoing()
         self._stderr: deque[str] = deque(maxlen=30)
-        self._condemned: ProcessFailedError | None = None
-        self._death: ProcessFailedError | None = None
+        self._condemned: Failure | None = None
+        self._death: Failure | None = None
         self._forced = False
         self._dismissed = False  # by us, and not for something it did
         self._command = ""
@@ -152,64 +156,72 @@ class Worker:
                 await self._process.wait()
                 await self._pipe.aclose()
                 await self._process.aclose()
-                if self._process.returncode == -SIGKILL and not self._forced:
-                    self.oom_killed = await self._ask_oom()
+                self.oom_killed = await self._was_oom_killed()
             self._end()
+
+    async def _was_oom_killed(self) -> bool:
+        if self._process.returncode != -SIGKILL or self._forced:
+            return False
+        try:
+            return await self._ask_oom()
+        except Exception:  # whoever waits for this process is told of its end all the same
+            log.exception("worker.internal_error", backend=self._name, pid=self.pid)
+            return False
 
     @contextmanager
     def generate(self, chat: ChatRequest) -> Iterator[Stream]:
-        """Ask for an answer to ``chat``; leaving before its end cancels it in the worker."""
+        """Ask for an answer to ``chat``; leaving before its end cancels it in the worker. Raises `ProcessFailedError`
+        where it is gone, and where the chat cannot be sent to it."""
         if self.gone.is_set():
-            raise self.death()
+            raise ProcessFailedError.of(self.death())
         stream = Stream(next(self._ids))
-        question = wire.Generate(id=stream.id, chat=chat)
+        self._outgoing.put(wire.Generate(id=stream.id, chat=chat))
         if not self._owed:
             self.last_sign = anyio.current_time()
         self._owed.add(stream.id)
         self._streams[stream.id] = stream
-        self.send(question)
         self.news.tell()
         try:
             yield stream
         finally:
             del self._streams[stream.id]
             if not stream.ended:
-                self._cancel(question)
+                self._cancel(stream.id)
 
-    def _cancel(self, question: wire.Generate) -> None:
-        if question in self._outgoing:  # a worker that does not read: it need never hear of it
-            self._outgoing.remove(question)
-            self._owed.discard(question.id)
+    def _cancel(self, id_: int) -> None:
+        if self._outgoing.take_back(id_):
+            self._owed.discard(id_)
         else:
-            self.send(wire.Cancel(id=question.id))
+            self.send(wire.Cancel(id=id_))
 
     async def ping(self) -> None:
         """Wait for a sign of life, or for its end; refreshes ``memory``."""
         await self._ask(wire.Ping(id=next(self._ids)))
 
     async def count(self, chat: ChatRequest) -> int | None:
-        """The tokens of the chat's prompt; None where it cannot say, or ends meanwhile."""
-        reply = await self._ask(wire.Count(id=next(self._ids), chat=chat))
+        """The tokens of the chat's prompt; None where it cannot say, cannot be asked, or ends meanwhile."""
+        try:
+            reply = await self._ask(wire.Count(id=next(self._ids), chat=chat))
+        except ProcessFailedError:
+            return None
         return reply.tokens if isinstance(reply, wire.Counted) else None
 
     async def _ask(self, message: wire.Ping | wire.Count) -> Reply | None:
         if self.gone.is_set():
             return None
+        self._outgoing.put(message)
         self._questions[message.id] = question = _Question()
-        self.send(message)
         try:
             await question.settled.wait()
         finally:
             self._questions.pop(message.id, None)
-            if message in self._outgoing:  # a worker that does not read: it need never hear of it
-                self._outgoing.remove(message)
+            self._outgoing.take_back(message.id)
         return question.reply
 
     def send(self, message: wire.ToWorker) -> None:
         """Have one message sent, in order. One to a worker that is gone is dropped: its end is told by `gone`."""
         self._dismissed = self._dismissed or isinstance(message, wire.Stop)
-        self._outgoing.append(message)
-        self._work.set()
+        self._outgoing.put(message)
 
     @property
     def condemned(self) -> bool:
@@ -220,13 +232,13 @@ class Worker:
         self._forced = self._forced or self._process.returncode is None
         kill_group(self.pid)
 
-    def condemn(self, reason: ProcessFailedError) -> None:
+    def condemn(self, reason: Failure) -> None:
         """SIGKILL it with its whole group, now; its streams fail with ``reason``."""
         log.warning("worker.killed", backend=self._name, pid=self.pid, reason=reason.message)
         self._condemned = self._condemned or reason
         self.kill()
 
-    def death(self) -> ProcessFailedError:
+    def death(self) -> Failure:
         """Why it is gone, as its streams are told."""
         assert self._death, "it lives"
         return self._death
@@ -247,9 +259,9 @@ class Worker:
             stderr=tuple(self._stderr),
         )
 
-    def _explain(self) -> ProcessFailedError:
+    def _explain(self) -> Failure:
         if self.refused:
-            return ProcessFailedError(FailureKind.LOAD_FAILED, self.refused.message, hint=self.refused.hint)
+            return Failure(FailureKind.LOAD_FAILED, self.refused.message, self.refused.hint)
         if self._condemned:
             return self._condemned
         return explain(
@@ -270,8 +282,11 @@ class Worker:
         self.gone.set()
         self.settled.set()
         self.news.tell()
+        # Nobody's death where we ended it, and none of theirs whose question it never read.
+        ours = self._dismissed or self._death.kind is FailureKind.OVERLOADED
+        unsent = self._outgoing.unsent
         for stream in self._streams.values():
-            stream.fail(self._death)
+            stream.fail(replace(self._death, died=not ours and stream.id not in unsent))
         for question in self._questions.values():
             question.settle(None)
 
@@ -279,21 +294,21 @@ class Worker:
         # A task of its own: a request that is cancelled must not leave half a frame behind.
         try:
             while True:
-                await self._work.wait()
-                self._work = anyio.Event()
-                while self._outgoing:
-                    await self._pipe.send(pack(wire.encoder.encode(self._outgoing.popleft())))
+                await self._pipe.send(await self._outgoing.next())
         except (OSError, anyio.BrokenResourceError, anyio.ClosedResourceError):
             return  # the reader sees the same end, and says so
 
     async def _read_stderr(self) -> None:
         assert self._process.stderr is not None
         rest = ""
-        async for chunk in self._process.stderr:
-            *lines, rest = (rest + chunk.decode(errors="replace")).split("\n")
-            for line in lines:
-                self._say(line)
-            rest = rest[-4096:]
+        try:
+            async for chunk in self._process.stderr:
+                *lines, rest = (rest + chunk.decode(errors="replace")).split("\n")
+                for line in lines:
+                    self._say(line)
+                rest = rest[-4096:]
+        except (OSError, anyio.BrokenResourceError, anyio.ClosedResourceError):
+            pass  # it says nothing more
         self._say(rest)
 
     def _say(self, line: str) -> None:
@@ -307,12 +322,24 @@ class Worker:
             while True:
                 # `receive` alone leaves an error in the loop's log where it is cancelled as something comes.
                 await anyio.wait_readable(pipe)
-                for frame in frames.feed(await self._pipe.receive(262144)):
-                    self._handle(wire.from_worker_decoder.decode(frame))
-        except (anyio.EndOfStream, anyio.BrokenResourceError, OSError):
+                chunk = await self._pipe.receive(262144)
+                try:
+                    for frame in frames.feed(chunk):
+                        self._take(wire.from_worker_decoder.decode(frame))
+                except MALFORMED as error:
+                    self.condemn(Failure(FailureKind.MALFORMED, f"the model process sent garbage: {error}"))
+                    return
+        except (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError, OSError):
             return
-        except (FrameTooLongError, msgspec.DecodeError) as error:
-            self.condemn(ProcessFailedError(FailureKind.MALFORMED, f"the model process sent garbage: {error}"))
+
+    def _take(self, message: wire.FromWorker) -> None:
+        try:
+            self._handle(message)
+        except Exception as error:  # our mistake with one message must end neither the model nor its other answers
+            log.exception("worker.internal_error", backend=self._name, pid=self.pid)
+            if stream := self._streams.get(getattr(message, "id", 0)):
+                mistake = f"the daemon made a mistake: {type(error).__name__}: {error}"
+                stream.fail(Failure(FailureKind.OVERLOADED, mistake, "routerd's log has the details; please report it"))
 
     def _handle(self, message: wire.FromWorker) -> None:
         if isinstance(message, Reply) and (question := self._questions.pop(message.id, None)):
@@ -327,7 +354,7 @@ class Worker:
                     self.send(wire.Cancel(id=message.id))
             case wire.Failed():
                 if stream := self._streams.get(message.id):
-                    stream.fail(ProcessFailedError(message.kind, message.message))
+                    stream.fail(Failure(message.kind, message.message))
             case wire.Pong():
                 self.memory = message.memory
             case wire.Loading() | wire.Ready() | wire.LoadFailed():

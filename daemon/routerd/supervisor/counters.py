@@ -6,16 +6,16 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import anyio
-import anyio.abc
 import structlog
 
 from routerd_client.chat import ChatRequest
 from routerd_client.records import FailureKind
 
 from ..config.schema import MlxSpec
+from ..tasks import BackgroundTasks
 from .child import Worker
 from .effects import Find
-from .errors import ProcessFailedError
+from .errors import Failure
 
 log = structlog.get_logger()
 
@@ -35,7 +35,7 @@ class Counters:
 
     def __init__(
         self,
-        tasks: anyio.abc.TaskGroup,
+        tasks: BackgroundTasks,
         find: Find,
         spawn: Callable[[MlxSpec, Path, str], Awaitable[Worker]],
         recorded: Callable[[int, str, bool], Awaitable[None]],
@@ -63,34 +63,41 @@ class Counters:
         counter = self._counters.get(folder)
         if counter is None:
             counter = self._counters[folder] = _Counter()
-            self._tasks.start_soon(self._live, counter, name, spec, folder, name=f"counter {name}")
+            self._tasks.start(f"counter {name}", self._live, counter, name, spec, folder)
         with anyio.move_on_after(self._count_s):
             return await counter.count(chat)
         if counter.worker:
             why = f"it did not count a prompt within {self._count_s:g} s"
-            counter.worker.condemn(ProcessFailedError(FailureKind.STALLED, why))
+            counter.worker.condemn(Failure(FailureKind.STALLED, why))
         return None
 
     async def _live(self, counter: _Counter, name: str, spec: MlxSpec, folder: Path) -> None:
+        """One counter from its start to its end. Its failure, whatever it is, ends nothing else: for a while prompts
+        of this folder are not counted."""
         try:
-            counter.worker = worker = await self._spawn(spec, folder, name)
+            await self._run(counter, name, spec, folder)
         except OSError as error:
             log.warning("counter.failed", backend=name, error=str(error))
+        except Exception:
+            log.exception("counter.internal_error", backend=name)
+        finally:
             counter.started.set()
-        else:
-            counter.started.set()
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(worker.run)
-                await self._recorded(worker.pid, name, True)
-                if await counter.idle(worker, self._idle_s):
-                    del self._counters[folder]  # the next question gets another
-                    worker.kill()
-            await self._recorded(worker.pid, name, False)
         if self._counters.get(folder) is counter:
-            if counter.worker:
-                log.warning("counter.failed", backend=name, error=str(counter.worker.death()))
             await anyio.sleep(self._idle_s)
             del self._counters[folder]
+
+    async def _run(self, counter: _Counter, name: str, spec: MlxSpec, folder: Path) -> None:
+        counter.worker = worker = await self._spawn(spec, folder, name)
+        counter.started.set()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(worker.run)
+            await self._recorded(worker.pid, name, True)
+            if await counter.idle(worker, self._idle_s):
+                del self._counters[folder]  # the next question gets another
+                worker.kill()
+        await self._recorded(worker.pid, name, False)
+        if self._counters.get(folder) is counter:
+            log.warning("counter.failed", backend=name, error=str(worker.death()))
 
 
 class _Counter:

@@ -9,7 +9,7 @@ from msgspec import Struct
 from routerd_client.records import FailureKind
 
 from ..config.units import format_size
-from .errors import ProcessFailedError
+from .errors import Failure
 
 
 class End(Struct, frozen=True, kw_only=True):
@@ -30,13 +30,13 @@ class End(Struct, frozen=True, kw_only=True):
     last_words: str = ""
 
 
-def explain(end: End) -> ProcessFailedError:
+def explain(end: End) -> Failure:
     """What those who used the process are told."""
     doing = "while it loaded" if not end.loaded else "while it answered" if end.in_flight else "while it was idle"
     if end.oom_killed:
         return _out_of_memory(end, doing)
     last = f"; its last words: {end.last_words}" if end.last_words else ""
-    return ProcessFailedError(FailureKind.WORKER_DIED, f"the model process {_how(end)} {doing}{last}")
+    return Failure(FailureKind.WORKER_DIED, f"the model process {_how(end)} {doing}{last}")
 
 
 def _how(end: End) -> str:
@@ -55,9 +55,9 @@ def _signal(number: int) -> str:
         return "unknown"
 
 
-def _out_of_memory(end: End, doing: str) -> ProcessFailedError:
+def _out_of_memory(end: End, doing: str) -> Failure:
     measured = f"seen to have {format_size(end.measured)}" if end.measured else "not measured yet"
-    return ProcessFailedError(
+    return Failure(
         FailureKind.OOM_KILLED,
         f"the system killed the model process {doing}, for want of memory: "
         f"it was planned at {format_size(end.planned)} and {measured}",

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import anyio.abc
-
 from ..config.schema import MlxSpec
+from ..tasks import BackgroundTasks
 from .child import Worker
 from .sizing import Size
 
@@ -36,7 +35,7 @@ class Effects:
     ``recorded(pid, name, alive)`` keeps the file of living workers. ``spawn`` starts one.
     """
 
-    tasks: anyio.abc.TaskGroup
+    tasks: BackgroundTasks
     prepare: Prepare
     size: Callable[[MlxSpec, Path], Awaitable[Size]]
     spawn: Callable[[MlxSpec, Path, Size, str], Awaitable[Worker]]

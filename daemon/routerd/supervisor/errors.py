@@ -2,16 +2,56 @@
 
 from __future__ import annotations
 
+from msgspec import Struct
+
 from routerd_client.records import FailureKind
 
 
+class Failure(Struct, frozen=True):
+    """The reason why a model process did not do what was asked: a value, which may be kept and shared.
+
+    An exception is never kept: each raise would add the frames it passes to its traceback, and with them their
+    prompts. ``retry_after_s`` is when the process may be started again, None where nothing says so. ``died``: the
+    process ended while it held the request.
+    """
+
+    kind: FailureKind
+    message: str
+    hint: str = ""
+    retry_after_s: float | None = None
+    died: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.message} ({self.hint})" if self.hint else self.message
+
+
 class ProcessFailedError(Exception):
-    """A model process did not do what was asked. Raised by `ModelProcess.acquire` and by an answer's
-    stream; ``retry_after_s`` is when it may be started again, None where nothing says so."""
+    """A model process did not do what was asked. Raised by `Supervisor.lease` and by an answer's stream; ``failure``
+    says why."""
 
     def __init__(self, kind: FailureKind, message: str, *, hint: str = "", retry_after_s: float | None = None) -> None:
-        super().__init__(f"{message} ({hint})" if hint else message)
-        self.kind = kind
-        self.message = message
-        self.hint = hint
-        self.retry_after_s = retry_after_s
+        self.failure = Failure(kind, message, hint, retry_after_s)
+        super().__init__(str(self.failure))
+
+    @classmethod
+    def of(cls, failure: Failure) -> ProcessFailedError:
+        """A new exception for one raise of ``failure``."""
+        error = cls(failure.kind, failure.message, hint=failure.hint, retry_after_s=failure.retry_after_s)
+        error.failure = failure
+        return error
+
+    @property
+    def kind(self) -> FailureKind:
+        return self.failure.kind
+
+    @property
+    def message(self) -> str:
+        return self.failure.message
+
+    @property
+    def hint(self) -> str:
+        return self.failure.hint
+
+    @property
+    def retry_after_s(self) -> float | None:
+        return self.failure.retry_after_s

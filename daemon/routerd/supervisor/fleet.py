@@ -13,7 +13,7 @@ from routerd_client.records import FailureKind
 from ..config.plan import needs_restart
 from ..config.schema import MlxSpec
 from .effects import Effects
-from .errors import ProcessFailedError
+from .errors import Failure
 from .process import ModelProcess
 from .schedule import Slot
 
@@ -86,13 +86,13 @@ class Fleet:
     def _retire(self, process: ModelProcess, drain_s: float) -> None:
         self._retiring[f"{process.name} (old {next(self._numbers)})"] = process
         process.drain()
-        self._effects.tasks.start_soon(self._end, process, drain_s)
+        self._effects.tasks.start(f"retire {process.name}", self._end, process, drain_s)
 
     async def _end(self, process: ModelProcess, drain_s: float) -> None:
         with anyio.move_on_after(drain_s):
             await process.idle()
         cut = process.in_flight
-        process.stop(ProcessFailedError(FailureKind.OVERLOADED, f"{process.name} was removed or changed by a reload"))
+        process.stop(Failure(FailureKind.OVERLOADED, f"{process.name} was removed or changed by a reload"))
         await process.gone()
         self._retiring = {name: p for name, p in self._retiring.items() if p is not process}
         log.info("model.retired", backend=process.name, cut=cut)

@@ -6,12 +6,12 @@ from pathlib import Path
 from weakref import WeakKeyDictionary
 
 import anyio
-import anyio.abc
 from anyio import to_thread
 from msgspec import Struct
 
 from ..config.schema import MlxSpec
 from ..models.size import read_context
+from ..tasks import BackgroundTasks
 from .effects import Find
 from .errors import ProcessFailedError
 from .files import StateFiles
@@ -48,7 +48,7 @@ def outlook_of(spec: MlxSpec, folder: Path, learned: Learned) -> Outlook:
 class Outlooks:
     """Looks models up off the loop, and tells their processes."""
 
-    def __init__(self, tasks: anyio.abc.TaskGroup, find: Find, files: StateFiles) -> None:
+    def __init__(self, tasks: BackgroundTasks, find: Find, files: StateFiles) -> None:
         self._tasks = tasks
         self._find = find
         self._files = files
@@ -59,7 +59,7 @@ class Outlooks:
         now = anyio.current_time()
         if process.context is None and now >= self._due.get(process, now):
             self._due[process] = now + LOOK_AGAIN_S
-            self._tasks.start_soon(self._look, process)
+            self._tasks.start(f"look up {process.name}", self._look, process)
 
     async def _look(self, process: ModelProcess) -> None:
         if folder := await self._find(process.spec.model):

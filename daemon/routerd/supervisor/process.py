@@ -14,7 +14,7 @@ from .. import wire
 from ..config.schema import MlxSpec
 from .child import Worker
 from .effects import Effects
-from .errors import ProcessFailedError
+from .errors import Failure, ProcessFailedError
 from .evict import Uses
 from .loading import Loading
 from .schedule import Slot
@@ -55,6 +55,7 @@ class ModelProcess:
         self._state = State()
         self._failure = _STOPPED
         self._leases = 0
+        self._lone = False  # the one request it answers is to have no other beside it
         self._idle_since = 0.0
         self._restarts = 0
         self._stop_wanted = False
@@ -101,13 +102,13 @@ class ModelProcess:
         return self._loading.progress if self._loading else ("", None)
 
     @property
-    def unavailable(self) -> ProcessFailedError | None:
+    def unavailable(self) -> Failure | None:
         """Why it may not be started now; None where it may, or runs."""
         now, failure = anyio.current_time(), self._failure
         if not settled(self._state) or may_start(self._state, now):
             return None
         wait = self._state.retry_at - now
-        return ProcessFailedError(failure.kind, failure.message, hint=failure.hint, retry_after_s=wait)
+        return Failure(failure.kind, failure.message, failure.hint, wait)
 
     def configure(self, spec: MlxSpec) -> None:
         """Take over settings that need no new process (keep_alive, timeouts, pin)."""
@@ -136,6 +137,7 @@ class ModelProcess:
             idle_since=self._idle_since,
             load_s=self.load_s,
             uses=self.uses.at(anyio.current_time()),
+            lone=self._lone,
         )
 
     def status(self, now: float) -> ModelStatus:
@@ -171,23 +173,25 @@ class ModelProcess:
             self._restarts += self._state.crashes > 0
             self._loading = Loading(self.spec, self._effects, self._predecessors_gone, self._announce)
             self._step(Event.START)
-            self._effects.tasks.start_soon(self._run, name=f"model {self.name}")
+            self._effects.tasks.start(f"model {self.name}", self._run)
 
     def grant(self) -> None:
         """Its load has its memory."""
         if self._loading:
             self._loading.grant()
 
-    def admit(self) -> Worker:
-        """Take a request in; it ends with `release`. The process is ready."""
+    def admit(self, *, alone: bool = False) -> Worker:
+        """Take a request in; it ends with `release`. The process is ready, and idle where it is to be ``alone``."""
         assert self.worker
         self._leases += 1
+        self._lone = alone
         self.uses.add(anyio.current_time())
         return self.worker
 
     def release(self) -> None:
         """The end of one `admit`."""
         self._leases -= 1
+        self._lone = False
         self._idle_since = anyio.current_time()
         self._news.tell()
         self._announce()
@@ -197,7 +201,7 @@ class ModelProcess:
         if self.residency is Residency.READY:
             self._step(Event.DRAIN)
 
-    def stop(self, reason: ProcessFailedError | None = None) -> None:
+    def stop(self, reason: Failure | None = None) -> None:
         """End it: politely where it is idle; what it answers is cut, and fails with ``reason``, where it is busy."""
         if settled(self._state):
             self._step(Event.STOP)  # ends a back-off: the next request starts at once
@@ -246,23 +250,25 @@ class ModelProcess:
         self._failure = _STOPPED
         try:
             self._failure = await self._live() or self._failure
-        except ProcessFailedError as failure:
-            self._failure = failure
+        except ProcessFailedError as error:
+            self._failure = error.failure
         except OSError as error:
-            self._failure = ProcessFailedError(FailureKind.LOAD_FAILED, str(error))
+            self._failure = Failure(FailureKind.LOAD_FAILED, str(error))
         except Exception as error:
             # One model's trouble, whatever it is, must not end the daemon and with it all the others.
             log.exception("model.internal_error", backend=self.name)
-            mistake = f"the daemon made a mistake: {type(error).__name__}: {error}"
-            self._failure = ProcessFailedError(FailureKind.LOAD_FAILED, mistake)
+            self._failure = Failure(FailureKind.LOAD_FAILED, _mistake(error))
         finally:
-            self._effects.ended(self)
+            try:
+                self._effects.ended(self)
+            except Exception:  # what is learned of an end is not worth another
+                log.exception("model.internal_error", backend=self.name)
             self.worker = self._loading = None
             self.kept = self._stop_wanted = False
             refused = self._failure.kind is FailureKind.LOAD_FAILED
             self._step(Event.REFUSED if refused else Event.DIED, str(self._failure))
 
-    async def _live(self) -> ProcessFailedError | None:
+    async def _live(self) -> Failure | None:
         """One life; returns how its process died, None where there was none."""
         assert self._loading
         found = await self._loading.run()
@@ -272,10 +278,14 @@ class ModelProcess:
         worker.news = self._news
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(worker.run)
-            await self._effects.recorded(worker.pid, self.name, True)
-            await self._load(worker)
-            await self._serve(worker)
-            await self._end(worker)
+            try:
+                await self._effects.recorded(worker.pid, self.name, True)
+                await self._load(worker)
+                await self._serve(worker)
+                await self._end(worker)
+            except Exception as error:  # ours, and no death of the model: those it answers are told so
+                log.exception("model.internal_error", backend=self.name)
+                worker.condemn(Failure(FailureKind.OVERLOADED, _mistake(error)))
         await self._effects.recorded(worker.pid, self.name, False)
         return worker.death()
 
@@ -340,10 +350,14 @@ def _context(ready: wire.Ready, spec: MlxSpec) -> int:
     return min(ready.context, spec.kv_tokens) if spec.hosts else ready.context
 
 
-def _stuck(kind: FailureKind, setting: str, seconds: float) -> ProcessFailedError:
+def _mistake(error: Exception) -> str:
+    return f"the daemon made a mistake: {type(error).__name__}: {error}"
+
+
+def _stuck(kind: FailureKind, setting: str, seconds: float) -> Failure:
     what = "it was still loading" if kind is FailureKind.LOAD_FAILED else "it had work and showed no progress"
-    return ProcessFailedError(kind, f"the model process was killed: {what} after {seconds:g} s ({setting})")
+    return Failure(kind, f"the model process was killed: {what} after {seconds:g} s ({setting})")
 
 
-_STOPPED = ProcessFailedError(FailureKind.WORKER_DIED, "it was stopped")
+_STOPPED = Failure(FailureKind.WORKER_DIED, "it was stopped")
 _SPAWN_HINT = "is routerd's own Python still there, and are processes, memory and open files left?"

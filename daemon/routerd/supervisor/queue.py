@@ -10,7 +10,7 @@ import anyio
 from routerd_client.chat import Priority
 from routerd_client.records import FailureKind
 
-from .errors import ProcessFailedError
+from .errors import Failure, ProcessFailedError
 from .process import ModelProcess
 from .schedule import Waiter
 
@@ -27,7 +27,7 @@ class Ticket:
         self.waiter = waiter
         self.process: ModelProcess | None = None
         self._patient = patient
-        self._failure: ProcessFailedError | None = None
+        self._failure: Failure | None = None
         self._progress: Progress | None = None
         self._news = anyio.Event()
 
@@ -42,7 +42,7 @@ class Ticket:
         self.process = process
         self._news.set()
 
-    def fail(self, failure: ProcessFailedError) -> None:
+    def fail(self, failure: Failure) -> None:
         self._failure = failure
         self._news.set()
 
@@ -52,7 +52,7 @@ class Ticket:
             self.tell(("queued", None, place))
         else:
             message = f"{self.waiter.model} would have to wait for others"
-            self.fail(ProcessFailedError(FailureKind.OVERLOADED, message))
+            self.fail(Failure(FailureKind.OVERLOADED, message))
 
     def tell(self, progress: Progress) -> None:
         if progress != self._progress:
@@ -70,7 +70,7 @@ class Ticket:
             self._news = anyio.Event()
             await self._news.wait()
         if self._failure:
-            raise self._failure
+            raise ProcessFailedError.of(self._failure)
         assert self.process
         return self.process
 
@@ -89,9 +89,10 @@ class Queue:
     def __getitem__(self, number: int) -> Ticket:
         return self._tickets[number]
 
-    def add(self, model: str, priority: Priority, *, patient: bool) -> Ticket:
+    def add(self, model: str, priority: Priority, *, patient: bool, alone: bool = False) -> Ticket:
         """A place at the end. Not ``patient``, it fails as soon as it would have to wait for other requests."""
-        waiter = Waiter(number=next(self._numbers), model=model, priority=priority, arrived=anyio.current_time())
+        now = anyio.current_time()
+        waiter = Waiter(number=next(self._numbers), model=model, priority=priority, arrived=now, alone=alone)
         ticket = self._tickets[waiter.number] = Ticket(waiter, patient=patient)
         return ticket
 

@@ -6,7 +6,8 @@
    only for ``max_wait``: then nobody overtakes it, and models in its way that have been ready for
    ``max_wait`` themselves take nobody new until they are idle, and give way. So a model that was
    loaded serves those it was loaded for.
-3. A ready model takes its waiters, by priority and then by age, up to its limit.
+3. A ready model takes its waiters, by priority and then by age, up to its limit. One that must be answered
+   ``alone`` waits until the model is idle; others pass it, but only for ``max_wait``.
 
 A waiter rises by one priority class with every ``aging``, so that nobody waits for ever.
 """
@@ -29,7 +30,8 @@ _ENDING = (Residency.STOPPING, Residency.DRAINING)
 class Slot(Struct, frozen=True, kw_only=True):
     """One model process. ``claim`` is what it holds in bytes; ``need`` what its load asks for, None where it
     asks for nothing. ``kept`` is a load that goes on without waiters (a preload). ``since`` is when it became
-    ready, in seconds of a steady clock; ``idle_since``, ``load_s`` and ``uses`` as in `Claim`."""
+    ready, in seconds of a steady clock; ``idle_since``, ``load_s`` and ``uses`` as in `Claim`. ``lone``: the request
+    in flight is to have no other beside it."""
 
     name: str
     residency: Residency
@@ -43,15 +45,18 @@ class Slot(Struct, frozen=True, kw_only=True):
     idle_since: float = 0.0
     load_s: float = 0.0
     uses: float = 0.0
+    lone: bool = False
 
 
 class Waiter(Struct, frozen=True, kw_only=True):
-    """One request that waits for ``model``. ``number`` counts arrivals; ``arrived`` is seconds of a steady clock."""
+    """One request that waits for ``model``. ``number`` counts arrivals; ``arrived`` is seconds of a steady clock;
+    ``alone``: it is to be answered with no other beside it."""
 
     number: int
     model: str
     priority: Priority
     arrived: float
+    alone: bool = False
 
 
 class Policy(Struct, frozen=True):
@@ -92,19 +97,8 @@ def schedule(slots: Sequence[Slot], waiters: Iterable[Waiter], policy: Policy, n
     queue = order(waiters, now, policy)
     memory = _Memory(slots, queue, policy, now)
     memory.distribute()
-    taken = {slot.name: slot.in_flight for slot in slots}
-    limits = {
-        slot.name: slot.limit
-        for slot in slots
-        if slot.residency is Residency.READY and slot.name not in memory.held and slot.name not in memory.evict
-    }
-    admit = []
-    for waiter in queue:
-        if taken.get(waiter.model, 0) < limits.get(waiter.model, 0):
-            taken[waiter.model] += 1
-            admit.append(waiter.number)
     return Actions(
-        admit=admit,
+        admit=memory.admit(),
         grant=memory.grant,
         evict=memory.evict,
         abandon=memory.abandon,
@@ -125,10 +119,11 @@ def relieve(slots: Sequence[Slot], waiters: Iterable[Waiter]) -> str | None:
 
 
 class _Memory:
-    """The second rule, as it goes through the loads."""
+    """The second and the third rule, as they go through the loads and the waiters."""
 
     def __init__(self, slots: Sequence[Slot], queue: Sequence[Waiter], policy: Policy, now: float) -> None:
         self._slots = {slot.name: slot for slot in slots}
+        self._queue = queue
         self._policy = policy
         self._now = now
         self._first: dict[str, Waiter] = {}
@@ -154,6 +149,28 @@ class _Memory:
         for slot in sorted(asking, key=lambda s: place.get(s.name, len(place))):
             if not self._serve(slot, slot.need or 0):
                 return  # it is overdue: nobody overtakes it
+
+    def admit(self) -> list[int]:
+        """The third rule: the numbers of the waiters that are taken in."""
+        admit = []
+        taken = {name: slot.in_flight for name, slot in self._slots.items()}
+        limits = {name: slot.limit for name, slot in self._slots.items() if self._open(slot)}
+        for waiter in self._queue:
+            if taken.get(waiter.model, 0) >= limits.get(waiter.model, 0):
+                continue
+            if waiter.alone and taken[waiter.model]:
+                if self._past(waiter.arrived):
+                    limits[waiter.model] = 0  # nobody passes it any more
+                continue
+            taken[waiter.model] += 1
+            admit.append(waiter.number)
+            if waiter.alone:
+                limits[waiter.model] = 0
+        return admit
+
+    def _open(self, slot: Slot) -> bool:
+        ready = slot.residency is Residency.READY and not slot.lone
+        return ready and slot.name not in self.held and slot.name not in self.evict
 
     def _serve(self, slot: Slot, need: int) -> bool:
         """Find memory for one load; false where nobody behind it may have any."""

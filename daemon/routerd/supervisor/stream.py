@@ -10,7 +10,7 @@ import msgspec
 from routerd_client.records import FailureKind
 
 from .. import wire
-from .errors import ProcessFailedError
+from .errors import Failure, ProcessFailedError
 
 Item = wire.Prefill | wire.Piece | wire.Finished
 
@@ -27,7 +27,7 @@ class Stream:
         self.id = id
         self._items: deque[Item] = deque()
         self._size = 0
-        self._failure: ProcessFailedError | None = None
+        self._failure: Failure | None = None
         self._news = anyio.Event()
         self.ended = False
 
@@ -49,12 +49,12 @@ class Stream:
             self._items.append(item)
         self.ended = isinstance(item, wire.Finished)
         if self._size > MAX_BUFFERED:
-            self.fail(ProcessFailedError(FailureKind.CANCELLED, "the client stopped reading its answer"))
+            self.fail(Failure(FailureKind.CANCELLED, "the client stopped reading its answer"))
             return False
         self._news.set()
         return True
 
-    def fail(self, failure: ProcessFailedError) -> None:
+    def fail(self, failure: Failure) -> None:
         """End with ``failure``, after what is buffered. Nothing where it has ended already."""
         if not self.ended:
             self._failure = failure
@@ -67,7 +67,7 @@ class Stream:
     async def __anext__(self) -> Item:
         while not self._items:
             if self._failure:
-                raise self._failure
+                raise ProcessFailedError.of(self._failure)
             if self.ended:
                 raise StopAsyncIteration
             self._news = anyio.Event()

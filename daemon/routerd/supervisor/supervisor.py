@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import anyio
-import anyio.abc
 import anyio.lowlevel
 import structlog
 from anyio import to_thread
@@ -18,11 +17,12 @@ from routerd_client.records import FailureKind, MemoryStatus, ModelStatus, Resid
 
 from ..config.schema import MemorySpec, MlxSpec
 from ..config.units import format_size
+from ..tasks import BackgroundTasks, FailureLog
 from .child import Worker
 from .command import Command, CounterCommand, counter_command, worker_command
 from .counters import COUNT_S, Counters
 from .effects import Effects, Find, Prepare
-from .errors import ProcessFailedError
+from .errors import Failure, ProcessFailedError
 from .files import StateFiles
 from .fleet import Fleet
 from .gauge import Gauge
@@ -42,6 +42,8 @@ MEASURE_S = 5.0
 MAX_PATIENCE = 30.0
 UNMEASURED_LOAD_S = 10.0
 """What a load is expected to take that nobody has measured."""
+LONE_WAIT_S = 2.0
+"""How long one that must be alone waits for a model to be started again that died of another before it."""
 TURN_S = 5.0
 """What an answer is expected to take."""
 
@@ -69,6 +71,7 @@ class Supervisor:
         machine: Machine | None = None,
         measure_s: float = MEASURE_S,
         records: Records | None = None,
+        failures: FailureLog | None = None,
     ) -> None:
         self._files = StateFiles(state_dir, records)
         self._prepare = prepare
@@ -83,7 +86,7 @@ class Supervisor:
         self._queue = Queue()
         self._closing = False
         self._news = News()  # for `_watch` alone
-        self._tasks: anyio.abc.TaskGroup
+        self._tasks = BackgroundTasks(failures or FailureLog())
         self._fleet: Fleet
         self._counters: Counters
         self._outlooks: Outlooks
@@ -93,7 +96,7 @@ class Supervisor:
 
     async def __aenter__(self) -> Supervisor:
         await self._files.open()
-        self._tasks = await anyio.create_task_group().__aenter__()
+        await self._tasks.__aenter__()
         self._counters = Counters(self._tasks, self._find, self._spawn_counter, self._files.record)
         self._outlooks = Outlooks(self._tasks, self._find, self._files)
         self._fleet = Fleet(
@@ -109,11 +112,10 @@ class Supervisor:
                 ended=self._ended,
             )
         )
-        self._tasks.start_soon(self._watch)
+        self._tasks.keep("supervisor", self._watch)
         return self
 
     async def __aexit__(self, *error: object) -> None:
-        self._tasks.cancel_scope.cancel()
         await self._tasks.__aexit__(None, None, None)
 
     # What there is
@@ -148,7 +150,7 @@ class Supervisor:
             pressed=pressure.high,
         )
 
-    def refusal(self, name: str) -> ProcessFailedError | None:
+    def refusal(self, name: str) -> Failure | None:
         """Why a request for the model would fail at once; None where it would not."""
         process = self._fleet.get(name)
         return process.unavailable if process else self._missing(name)
@@ -200,15 +202,21 @@ class Supervisor:
 
     @asynccontextmanager
     async def lease(
-        self, name: str, on_progress: OnProgress, *, priority: Priority = Priority.NORMAL, patient: bool = True
+        self,
+        name: str,
+        on_progress: OnProgress,
+        *,
+        priority: Priority = Priority.NORMAL,
+        patient: bool = True,
+        alone: bool = False,
     ) -> AsyncIterator[Worker]:
         """A ready worker of model ``name``, kept loaded for as long as the ``with`` lasts.
 
         Waits in the admission queue, where ``on_progress`` is awaited with each change: for a load, for
-        memory, for its turn. Not ``patient``, it waits for no other request. A reload that changes the
-        model hurts no waiter. Raises `ProcessFailedError`.
+        memory, for its turn. Not ``patient``, it waits for no other request; ``alone``, the worker answers
+        nobody else meanwhile. A reload that changes the model hurts no waiter. Raises `ProcessFailedError`.
         """
-        ticket = self._enqueue(name, priority, patient=patient)
+        ticket = self._enqueue(name, priority, patient=patient, alone=alone)
         try:
             process = await ticket.wait(on_progress)
             assert process.worker
@@ -221,10 +229,10 @@ class Supervisor:
                 waited.nudge()
             self._want_look()
 
-    def _enqueue(self, name: str, priority: Priority, *, patient: bool) -> Ticket:
+    def _enqueue(self, name: str, priority: Priority, *, patient: bool, alone: bool) -> Ticket:
         process = self._fleet.get(name)
         if process is None:
-            raise self._missing(name)
+            raise ProcessFailedError.of(self._missing(name))
         waiting = len(self._queue.waiting(name))
         if waiting >= process.spec.max_queue:
             raise ProcessFailedError(
@@ -235,7 +243,7 @@ class Supervisor:
         if refusal := process.unavailable:
             # Its failure was told to those who waited for it; this one has not tried it.
             raise ProcessFailedError(FailureKind.OVERLOADED, str(refusal), retry_after_s=refusal.retry_after_s)
-        ticket = self._queue.add(name, priority, patient=patient)
+        ticket = self._queue.add(name, priority, patient=patient, alone=alone)
         self._look()
         return ticket
 
@@ -303,27 +311,34 @@ class Supervisor:
 
     def _look(self) -> float | None:
         """Decide what to do about all processes and waiters, and do it; returns when to look again."""
-        self._start_wanted()
+        restart = self._start_wanted()
         now, waiters = anyio.current_time(), self._queue.waiters()
         actions = schedule(self._fleet.slots(), waiters, self._policy, now)
         self._carry_out(actions)
         self._tell(order(self._queue.waiters(), now, self._policy), actions)
-        return actions.look_again
+        return min((at for at in (restart, actions.look_again) if at is not None), default=None)
 
-    def _start_wanted(self) -> None:
+    def _start_wanted(self) -> float | None:
+        """Start what is waited for, and fail those whose model may not be started now; returns when one of those that
+        wait all the same may be."""
+        restart: float | None = None
         for ticket in self._queue.waiting():
             process = self._fleet.get(ticket.waiter.model)
             if process is None:
                 ticket.fail(self._missing(ticket.waiter.model))
             elif failure := process.unavailable:
-                ticket.fail(failure)
+                if ticket.waiter.alone and (failure.retry_after_s or LONE_WAIT_S) < LONE_WAIT_S:
+                    restart = anyio.current_time() + (failure.retry_after_s or 0.0)
+                else:
+                    ticket.fail(failure)
             else:
                 process.start()
+        return restart
 
     def _carry_out(self, actions: Actions) -> None:
         for name, message in actions.refuse.items():
             log.warning("model.refused", backend=name, reason=message)
-            refusal = ProcessFailedError(FailureKind.OVERLOADED, message, hint="unpin a model, or raise memory.budget")
+            refusal = Failure(FailureKind.OVERLOADED, message, hint="unpin a model, or raise memory.budget")
             for ticket in self._queue.waiting(name):
                 ticket.fail(refusal)
             self._fleet[name].stop()
@@ -335,7 +350,7 @@ class Supervisor:
         for number in actions.admit:
             ticket = self._queue[number]
             process = self._fleet[ticket.waiter.model]
-            process.admit()
+            process.admit(alone=ticket.waiter.alone)
             ticket.admit(process)
 
     def _tell(self, waiters: list[Waiter], actions: Actions) -> None:
@@ -352,10 +367,10 @@ class Supervisor:
             else:
                 ticket.queued(places[waiter.model])
 
-    def _missing(self, name: str) -> ProcessFailedError:
+    def _missing(self, name: str) -> Failure:
         if self._closing:
             return _CLOSING
-        return ProcessFailedError(FailureKind.NOT_FOUND, f"{name} was removed by a reload")
+        return Failure(FailureKind.NOT_FOUND, f"{name} was removed by a reload")
 
     # Processes, sizes and figures
 
@@ -390,7 +405,7 @@ class Supervisor:
     def _ended(self, process: ModelProcess) -> None:
         self._learn(process)
         if process.worker and (crash := process.worker.crash()):
-            self._tasks.start_soon(self._files.keep_crash, crash)
+            self._tasks.start("keep crash report", self._files.keep_crash, crash)
 
     def _learn(self, process: ModelProcess) -> None:
         worker, size = process.worker, process.size
@@ -402,12 +417,12 @@ class Supervisor:
             log.warning("model.needs_more", backend=process.name, planned=size.claim, measured=worker.peak, next=peak)
         if peak:
             self._files.learned.record(size.key, size.footprint, peak=peak, load_s=process.load_s)
-            self._tasks.start_soon(self._files.write_learned, size.key)
+            self._tasks.start("keep measurements", self._files.write_learned, size.key)
 
 
 async def _nowhere(_reference: str) -> None:
     await anyio.lowlevel.checkpoint()
 
 
-_UNLOADED = ProcessFailedError(FailureKind.OVERLOADED, "the model was unloaded while it was wanted")
-_CLOSING = ProcessFailedError(FailureKind.OVERLOADED, "the daemon is shutting down", hint="ask again when it is back")
+_UNLOADED = Failure(FailureKind.OVERLOADED, "the model was unloaded while it was wanted")
+_CLOSING = Failure(FailureKind.OVERLOADED, "the daemon is shutting down", hint="ask again when it is back")

@@ -22,7 +22,7 @@ from .flight import Flight
 from .logprobs import token_logprob
 from .pipe import Inbox, Outbox, Undecodable
 from .sampling import Samplers
-from .validate import RequestError, check
+from .validate import RequestError, bad, check
 
 
 class Prepared(Struct, frozen=True):
@@ -119,6 +119,8 @@ class Engine:
             return prompt.prepare(self._model, request.chat, self._max_tokens)
         except RequestError as exc:
             return exc
+        except RecursionError:
+            return bad(prompt.TOO_DEEP)
         except Exception as exc:  # the thread must outlive whatever one request does to the tokenizer
             return RequestError(FailureKind.SERVER_ERROR, f"the prompt could not be prepared: {exc!r}")
 

@@ -12,8 +12,10 @@ from typing import Any
 import msgspec
 
 from routerd_client.framing import FrameBuffer, FrameTooLongError, pack
+from routerd_client.records import FailureKind
 
-from ..wire import FromWorker, Stop, ToWorker, encoder, to_worker_decoder
+from .. import wire
+from ..wire import Failed, FromWorker, Stop, ToWorker, encoder
 
 RECEIVE_BYTES = 256 * 1024
 OUTBOX_BYTES = 1024 * 1024
@@ -34,8 +36,8 @@ Inbox = SimpleQueue[Any]
 def decode(frame: bytes) -> ToWorker | Undecodable | None:
     """The message in ``frame``; `Undecodable` where only its id makes sense, ``None`` where nothing does."""
     try:
-        return to_worker_decoder.decode(frame)
-    except msgspec.DecodeError as exc:
+        return wire.decode(frame)
+    except (msgspec.DecodeError, RecursionError) as exc:
         return _salvage(frame, str(exc))
 
 
@@ -43,7 +45,7 @@ def _salvage(frame: bytes, reason: str) -> Undecodable | None:
     try:
         loose = msgspec.msgpack.decode(frame)
         return Undecodable(loose["id"], reason) if isinstance(loose["id"], int) else None
-    except (msgspec.DecodeError, KeyError, TypeError):
+    except (msgspec.DecodeError, RecursionError, KeyError, TypeError):
         return None
 
 
@@ -70,6 +72,17 @@ def _read(sock: socket.socket, inbox: Inbox, leave: Callable[[int], Any]) -> Non
         leave(0)
 
 
+def _pack(message: FromWorker) -> bytes:
+    """The frame of ``message``, or of its failure where it cannot be sent: the loop that decodes must not end of it."""
+    try:
+        return pack(encoder.encode(message))
+    except wire.ENCODING_ERRORS as exc:
+        kind, text = FailureKind.SERVER_ERROR, f"the answer cannot be sent: {exc!r}"
+        if isinstance(message, Failed):  # half a character in it
+            kind, text = message.kind, ascii(message.message)
+        return pack(encoder.encode(Failed(id=getattr(message, "id", 0), kind=kind, message=text)))
+
+
 class Outbox:
     """Sends messages at once where the socket takes them; the rest on a thread, all that wait joined into one send.
 
@@ -91,7 +104,7 @@ class Outbox:
         self.send_all(messages)
 
     def send_all(self, messages: Iterable[FromWorker]) -> None:
-        frames = b"".join(pack(encoder.encode(message)) for message in messages)
+        frames = b"".join(map(_pack, messages))
         with self._changed:
             if not self._bytes and not self._sending:
                 frames = frames[self._send_now(frames) :]

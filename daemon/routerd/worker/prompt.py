@@ -39,6 +39,9 @@ RESERVED_ARGS = {
 """Arguments of the templating function itself: what a caller may set are the template's variables."""
 
 
+TOO_DEEP = "a value of the request is nested too deeply for the model's chat template: send it flatter"
+
+
 class Prompt(msgspec.Struct, frozen=True, dict=True):
     """A request ready to be computed. ``max_tokens`` fits the context; ``tools`` are those offered; ``continues``: it
     ends with the beginning of the answer.
@@ -109,7 +112,16 @@ def _parts(model: Model, chat: ChatRequest, tools: list[dict[str, Any]]) -> tupl
         begun = model.markers.cut(_beginning(chat))
         chat = msgspec.structs.replace(chat, messages=chat.messages[:-1])
     text = _render(model, chat, tools) if model.has_chat_template else model.markers.cut(plain(chat.messages))
-    return text, begun
+    return _unicode(text), _unicode(begun)
+
+
+def _unicode(text: str) -> str:
+    """``text`` as the tokenizer can take it: an escape in a call's arguments may be half of a character."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
 
 
 def _beginning(chat: ChatRequest) -> str:
@@ -144,6 +156,8 @@ def _render(model: Model, chat: ChatRequest, tools: list[dict[str, Any]]) -> str
         messages = [_literal(model, template_message(m, keep_developer=model.knows_developer)) for m in form]
         try:
             return model.render(messages, **arguments)
+        except RecursionError:
+            raise bad(TOO_DEEP) from None
         except Exception as exc:  # a template is a program, and may raise anything
             refused = refused or exc
     raise bad(f"the model's chat template cannot take this request: {refused}") from refused
@@ -190,6 +204,8 @@ def template_message(message: Message, *, keep_developer: bool = False) -> dict[
 def _template_call(call: ToolCall) -> dict[str, Any]:
     try:
         arguments = json.loads(call.function.arguments or "{}")
+    except RecursionError:
+        raise bad(f"the arguments of the call of {call.function.name[:100]!r} are nested too deeply") from None
     except ValueError:
         # An earlier model's broken call: templates print a string as it is.
         arguments = call.function.arguments

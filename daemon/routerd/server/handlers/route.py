@@ -3,6 +3,7 @@ from __future__ import annotations
 from routerd_client.protocol import Error, ErrorCode, Event, Route, RouteResult
 
 from ...dispatch.run import Call
+from ...routing import bounds
 from ...routing.decide import UnknownModelError
 from ..services import Services
 
@@ -10,8 +11,11 @@ from ..services import Services
 def route(services: Services, request: Route, client: str) -> Event:
     """Decide, and do nothing else."""
     try:
+        bounds.check(request.chat)
         call = Call(request.id, services.new_request_id(), request.chat, client=client)
         decided = services.dispatcher.decide(services.generation, call, trace=request.trace)
+    except bounds.BadChatError as error:
+        return Error(id=request.id, code=ErrorCode.BAD_REQUEST, message=str(error))
     except UnknownModelError as error:
         return Error(id=request.id, code=ErrorCode.NOT_FOUND, message=str(error), hint=error.hint)
     return RouteResult(id=request.id, decision=decided.decision)

@@ -15,7 +15,8 @@ from routerd_client.records import FailureKind
 from ...wire import Cancel, Failed, Finished, Generate, Memory, Ping, Pong
 from ..lm import Model
 from ..pipe import Inbox, Outbox, Undecodable
-from ..validate import RequestError
+from ..prompt import TOO_DEEP
+from ..validate import RequestError, bad
 from .question import Question, ask
 from .ranks import resident_bytes
 from .reply import Reply
@@ -103,6 +104,8 @@ class Desk:
             return ask(self._model, chat, self._max_tokens, self._kv_tokens)
         except RequestError:
             raise
+        except RecursionError:
+            raise bad(TOO_DEEP) from None
         except Exception as exc:  # whatever one request does to the tokenizer is that request's own
             raise RequestError(FailureKind.SERVER_ERROR, f"the prompt could not be prepared: {exc!r}") from exc
 
