@@ -144,3 +144,12 @@ def test_json_that_calls_none_of_the_tools_is_text(tell: Tell) -> None:
     told = tell(['{"name": "Ada", ', '"born": 1815}'], template=CHAT)
 
     assert (told.text, told.calls, told.flaw) == ('{"name": "Ada", "born": 1815}', [], "")
+
+
+def test_kimi_keeps_its_own_ids_which_its_template_prints(tell: Tell) -> None:
+    marks = ["<|tool_calls_section_begin|>", "<|tool_call_begin|>", "<|tool_call_argument_begin|>", "<|tool_call_end|>"]
+    script = [*marks[:2], "functions.get_weather:7", marks[2], '{"city": "Bonn"}', marks[3]]
+    told = tell(script, *marks, "<|tool_calls_section_end|>")
+
+    assert told.calls == [("get_weather", {"city": "Bonn"})]
+    assert [call.id for piece in told.pieces for call in piece.tool_calls] == ["functions.get_weather:7"]

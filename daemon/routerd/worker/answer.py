@@ -141,7 +141,9 @@ class Answer:
         reading = segment.reading
         for read in reading.calls:
             function = Function(read.name, read.arguments)
-            self._calls.append(ToolCall(f"call_{secrets.token_hex(12)}", function, index=len(self._calls)))
+            taken = not read.id or read.id in [call.id for call in self._calls]
+            id_ = f"call_{secrets.token_hex(12)}" if taken else read.id
+            self._calls.append(ToolCall(id_, function, index=len(self._calls)))
         if reading.why:
             self._flawed = True
             output.text += segment.before + reading.left if reading.calls else segment.text

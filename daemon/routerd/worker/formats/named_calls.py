@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 
+from msgspec.structs import replace
+
 from .reading import Call, Reader, Reading, Tools, UnreadableError, call, decode_at
 
 _MISTRAL = re.compile(
     r"\s*(?:\[TOOL_CALLS\])?\s*(?P<name>[\w.-]+)\s*(?:\[CALL_ID\]\s*[\w-]*\s*)?(?:\[ARGS\])?\s*(?=\{)"
 )
 _KIMI = re.compile(
-    r"\s*<\|tool_call_begin\|>\s*(?:functions\.)?(?P<name>[^\s<]+?)(?::\d+)?\s*<\|tool_call_argument_begin\|>"
+    r"\s*<\|tool_call_begin\|>\s*(?:(?P<id>(?:functions\.)?(?P<name>[^\s<]+?):\d+)|(?:functions\.)?(?P<other>[^\s<]+?))\s*<\|tool_call_argument_begin\|>"
 )
 _KIMI_END = re.compile(r"\s*<\|tool_call_end\|>")
 _DEEPSEEK = re.compile(
@@ -50,9 +52,10 @@ def reader(head: re.Pattern[str], end: re.Pattern[str] = _NEVER) -> Reader:
 
 
 def _call(found: re.Match[str], text: str) -> tuple[Call, int]:
-    name = next(filter(None, found.groups()), "")
+    groups = found.groupdict()
     arguments, end = decode_at(text, found.end())
-    return call(name, arguments), end
+    made = call(groups["name"] or groups.get("other"), arguments)
+    return replace(made, id=groups.get("id") or ""), end
 
 
 mistral, kimi, deepseek = reader(_MISTRAL), reader(_KIMI, _KIMI_END), reader(_DEEPSEEK, _DEEPSEEK_END)

@@ -13,10 +13,11 @@ Tools = Sequence[Mapping[str, Any]]
 
 
 class Call(Struct, frozen=True):
-    """One parsed call. ``arguments`` is JSON."""
+    """One parsed call. ``arguments`` is JSON, ``id`` the model's own identifier if its template relies on it."""
 
     name: str
     arguments: str
+    id: str = ""
 
 
 class Reading(Struct, frozen=True):
