@@ -216,7 +216,7 @@ FAULTS: dict[str, tuple[str, Knobs, dict[str, Any], FailureKind | None]] = {
     "a short answer": ("short", Knobs(pieces=["Yes."]), {}, None),
     "no JSON": ("invalid_json", Knobs(pieces=["Here it is: {"]), JSON, FailureKind.DEGENERATE),
     "an unknown tool": ("degenerate", Knobs(pieces=[], calls=[("fly", "{}")]), LOOKS, FailureKind.DEGENERATE),
-    "broken arguments": ("degenerate", Knobs(pieces=[], calls=[("look", "{at")]), LOOKS, FailureKind.DEGENERATE),
+    "broken arguments": ("broken_call", Knobs(pieces=[], calls=[("look", "{at")]), LOOKS, FailureKind.DEGENERATE),
     "a loop": ("degenerate", Knobs(pieces=LOOP), {}, FailureKind.DEGENERATE),
     "a cut": ("length", Knobs(pieces=["The first of"], finish="length"), {}, None),
     "a filter": (
@@ -227,7 +227,7 @@ FAULTS: dict[str, tuple[str, Knobs, dict[str, Any], FailureKind | None]] = {
     ),
     "a hedge": ("hedged", Knobs(pieces=HEDGE), {}, FailureKind.REFUSAL),
 }
-NAMED = ["refusal", "hedged", "empty", "degenerate", "short", "invalid_json", "length", "content_filter"]
+NAMED = ["refusal", "hedged", "broken_call", "empty", "degenerate", "short", "invalid_json", "length", "content_filter"]
 each_fault = pytest.mark.parametrize(("name", "knobs", "options", "flaw"), FAULTS.values(), ids=list(FAULTS))
 
 
@@ -248,10 +248,12 @@ async def test_a_fault_is_passed_over_where_it_is_listed(
 async def test_no_fault_is_passed_over_where_only_others_are_listed(
     tmp_path: Path, way: Way, name: str, knobs: Knobs, options: dict[str, Any], flaw: FailureKind | None
 ) -> None:
-    others = [each for each in NAMED if each != name and (each, name) != ("degenerate", "invalid_json")]
+    wider = [("degenerate", "invalid_json"), ("degenerate", "broken_call")]
+    others = [each for each in NAMED if each != name and (each, name) not in wider]
+    text = "look({at)" if name == "broken_call" else said(knobs.pieces)
     async with scene(tmp_path, way, knobs, answers(), on=", ".join(others), min_chars=10) as on:
         got = await told(on.client, way, **options)
-        assert (got.text, got.done.backend, got.done.flaw) == (said(knobs.pieces), "first", flaw)
+        assert (got.text, got.done.backend, got.done.flaw) == (text, "first", flaw)
         assert on.asked == [1, 0]
 
 

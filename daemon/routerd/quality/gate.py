@@ -55,9 +55,11 @@ def examine(
     found = [
         _filtered() if filtered else None,
         _refused(verdict) if verdict.refusal and (refusal_field or verdict.kind != "silent") else None,
-        Finding("broken_call", broken_call) if broken_call else None,
-        *faults(text, tool_calls=tool_calls, finish_reason=finish_reason, empty=empty, ask=ask),
     ]
+    if broken_call:  # the call is part of the text, and nothing else can be said of that
+        found.append(Finding("broken_call", broken_call))
+    else:
+        found += faults(text, tool_calls=tool_calls, finish_reason=finish_reason, empty=empty, ask=ask)
     return next((each for each in found if each and (watch is None or each.fault in watch)), None)
 
 
