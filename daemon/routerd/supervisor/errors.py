@@ -25,6 +25,14 @@ class Failure(Struct, frozen=True):
         return f"{self.message} ({self.hint})" if self.hint else self.message
 
 
+def own_mistake(error: BaseException) -> Failure:
+    """Describe an unexpected exception in the daemon's own code around a model process: nothing the model did."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    message = f"the daemon made a mistake: {type(error).__name__}: {error}"
+    return Failure(FailureKind.OVERLOADED, message, "routerd's log has the details; please report it")
+
+
 class ProcessFailedError(Exception):
     """A model process did not do what was asked. Raised by `Supervisor.lease` and by an answer's stream; ``failure``
     says why."""
