@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from routerd_client.records import ConfigError
 
+from .. import disk
 from .build import build
 from .check import check, warnings
 from .check_files import absent_models, check_files, check_personas, place_files
@@ -65,13 +66,7 @@ def read(path: Path) -> str:
 
 def read_bytes(path: Path) -> bytes:
     """The file's bytes, cut one past `MAX_BYTES`. Blocks on the disk. Raises OSError."""
-    # opening a pipe or a device could block for ever
-    mode = path.stat().st_mode
-    if stat.S_ISDIR(mode):
-        raise IsADirectoryError
-    if not stat.S_ISREG(mode):
-        raise OSError("it is not a regular file")
-    with path.open("rb") as file:
+    with disk.opened(path) as file:
         return file.read(MAX_BYTES + 1)
 
 
@@ -140,7 +135,7 @@ def _explain(error: OSError) -> tuple[str, str]:
         return "this is a directory", "name the file in it"
     if isinstance(error, PermissionError):
         return "the file may not be read by this user", "chmod u+r it, or check its owner"
-    return f"the file cannot be read: {error.strerror or error}", ""
+    return f"the file cannot be read: {disk.reason(error)}", ""
 
 
 def _failed(path: Path, message: str, hint: str, place: Place = WHOLE_FILE) -> ConfigFailedError:

@@ -10,8 +10,8 @@ from pathlib import Path
 import anyio
 import anyio.abc
 import structlog
-from anyio import to_thread
 
+from .. import disk
 from .peer import peer_uid
 from .services import Services
 from .session import Session
@@ -56,7 +56,7 @@ class Listener:
         """Serve until cancelled; reports started when connections are accepted."""
         if self._given:
             self._listeners = [await anyio.abc.SocketListener.from_socket(given) for given in self._given]
-            self._file = await to_thread.run_sync(_listened_on, self._path)
+            self._file = await disk.run(_listened_on, self._path, what=self._path)
         else:
             await self._bind()
         async with anyio.create_task_group() as connections:
@@ -71,7 +71,7 @@ class Listener:
 
     async def reachable(self) -> bool:
         """Whether the path still leads to the socket that is listened on."""
-        return self._file is not None and await to_thread.run_sync(_identity, self._path) == self._file
+        return self._file is not None and await disk.run(_identity, self._path, what=self._path) == self._file
 
     async def rebind(self) -> None:
         """Listen on a new socket at the path; connections that stand go on. Raises ``OSError``."""
@@ -80,7 +80,7 @@ class Listener:
 
     async def _bind(self) -> None:
         self._listeners = [await anyio.create_unix_listener(self._path, mode=0o600, backlog=1024)]
-        self._file = await to_thread.run_sync(_identity, self._path)
+        self._file = await disk.run(_identity, self._path, what=self._path)
 
     async def _accept(self, listener: anyio.abc.SocketListener, connections: anyio.abc.TaskGroup) -> None:
         async with listener:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import anyio
 import structlog
-from anyio import to_thread
 
+from .. import disk
 from ..crashes import Crash, keep
 from .learned import Learned, LearnedFile, Records
 from .leftovers import WorkerFile
@@ -34,9 +34,12 @@ class StateFiles:
 
     async def open(self) -> None:
         """Read what there is, and kill the workers that an earlier daemon left behind."""
-        for leftover in await to_thread.run_sync(self._workers.reap):
-            log.warning("worker.reaped", backend=leftover.backend, pid=leftover.pid)
-        self.learned = await to_thread.run_sync(self._learned_file.read)
+        try:
+            for leftover in await disk.run(self._workers.reap, what=self._workers.path):
+                log.warning("worker.reaped", backend=leftover.backend, pid=leftover.pid)
+            self.learned = await disk.run(self._learned_file.read, what=self._learned_file.path)
+        except OSError as error:
+            log.warning("state.unreadable", path=str(self._folder), error=str(error))
         if self._records:
             await self._bring_over(self._records)
             self.learned = Learned.decoded(await self._records.read())
@@ -64,6 +67,7 @@ class StateFiles:
     async def _write(self, change: Callable[[], None]) -> None:
         try:
             with anyio.CancelScope(shield=True):
-                await to_thread.run_sync(change, limiter=self._one_writer)
+                async with self._one_writer:
+                    await disk.run(change, what=self._folder)
         except OSError as error:
             log.warning("state.unwritable", path=str(self._folder), error=str(error))
