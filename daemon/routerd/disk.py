@@ -12,15 +12,17 @@ import os
 import queue
 import stat
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
 import anyio
+import structlog
 
 T = TypeVar("T")
+log = structlog.get_logger()
 
 WITHIN_S = 10.0
 """How long whoever waits for the disk waits, unless the work is a long one."""
@@ -29,13 +31,6 @@ IDLE_S = 30.0
 """A thread without work ends after this long."""
 SMALL = 1024 * 1024
 """The bytes that a state file or a persona may have."""
-
-_KINDS = {
-    stat.S_IFIFO: "a FIFO",
-    stat.S_IFCHR: "a device",
-    stat.S_IFBLK: "a device",
-    stat.S_IFSOCK: "a socket",
-}
 
 
 class DiskError(OSError):
@@ -50,45 +45,48 @@ class DiskError(OSError):
 
 
 class DiskStuckError(DiskError):
-    """Work on the disk that did not end within its bound. ``place`` is the file it was at."""
+    """Work on the disk that did not end within its bound. ``place`` is the file it was at, ``mark`` whatever the work
+    has noted beside it."""
 
-    def __init__(self, place: str, within: float) -> None:
+    def __init__(self, place: str, within: float, mark: object = None) -> None:
         what = f"the disk did not answer within {within:g} s: {place}; check that disk, or the network share it is on"
         super().__init__(errno.ETIMEDOUT, what)
         self.place = place
+        self.mark = mark
 
 
-async def run(work: Callable[..., T], *arguments: Any, what: object, within: float = WITHIN_S) -> T:
+async def run(work: Callable[..., T], *arguments: Any, what: object, within: float = WITHIN_S, key: object = None) -> T:
     """Return ``work(*arguments)``, done by a thread of the disk's; raise what it raises.
 
     Raises `DiskStuckError` after ``within`` seconds, ``what`` being the place that messages name unless the work has
-    noted a nearer one. The stuck work keeps its thread until it ends; until then further calls for the same ``what``
-    take no thread, and wait for that one. Cancelling leaves at once, whatever becomes of the work.
+    noted a nearer one. The stuck work keeps its thread until it ends; until then further calls for the same ``key``
+    (default: ``what``) take no thread, and wait for that one. Cancelling leaves at once, whatever becomes of the work.
     """
-    loop, name = asyncio.get_running_loop(), str(what)
+    loop, key = asyncio.get_running_loop(), str(key or what)
     call: _Call | None = None
     with anyio.move_on_after(within):
-        while (call := _left.get(name)) and call.loop is loop:
+        while (call := _left.get(key)) and call.loop is loop:
             await call.ended.wait()
-        call = _Call(partial(work, *arguments), name, loop)
+        call = _Call(partial(work, *arguments), str(what), key, loop)
         try:
             _threads.put(call)
             result: T = await call.answer
             return result
         finally:
             call.leave()
-    raise DiskStuckError(call.place if call else name, within)
+    raise DiskStuckError(call.place if call else str(what), within, call.mark if call else None)
 
 
 class _Call:
     """One piece of work on its way through a thread, and whoever waits for it on ``loop``."""
 
-    def __init__(self, work: Callable[[], Any], name: str, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, work: Callable[[], Any], place: str, key: str, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
         self.answer: asyncio.Future[Any] = loop.create_future()
         self.ended = anyio.Event()
-        self.place = name
-        self._name = name
+        self.place = place
+        self.mark: object = None
+        self._key = key
         self._work = work
         self._begun = self._dropped = False
 
@@ -96,7 +94,7 @@ class _Call:
         """Wait no longer; what has begun and not ended is remembered."""
         self._dropped = True
         if self._begun and not self.ended.is_set():
-            _left[self._name] = self
+            _left[self._key] = self
 
     def carry_out(self) -> None:
         """Do the work and report it. Runs in a thread."""
@@ -119,8 +117,8 @@ class _Call:
 
     def _end(self, result: Any, error: BaseException | None) -> None:
         self.ended.set()
-        if _left.get(self._name) is self:
-            del _left[self._name]
+        if _left.get(self._key) is self:
+            del _left[self._key]
         if self.answer.done():
             return
         if error:
@@ -177,14 +175,17 @@ class _Threads:
 
 _threads = _Threads(THREADS)
 _left: dict[str, _Call] = {}
-"""Work that nobody waits for any more and that has not ended, by name."""
+"""Work that nobody waits for any more and that has not ended, by key."""
 _here = threading.local()
 
 
-def at(path: Path) -> None:
-    """Note that the work of this thread is now at ``path``: where it hangs, the message names that."""
+def at(path: Path, mark: object = None) -> None:
+    """Note that the work of this thread is now at ``path``: where it hangs, the message names that, and the error has
+    ``mark``."""
     call: _Call | None = getattr(_here, "call", None)
     if call:
+        if mark or call.place != str(path):
+            call.mark = mark
         call.place = str(path)
 
 
@@ -196,9 +197,10 @@ def opened(path: Path) -> Iterator[BinaryIO]:
     """
     at(path)
     try:
+        _check_regular(path.stat().st_mode)  # some devices do not bear to be opened
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
     except ValueError as error:
-        raise DiskError(errno.EINVAL, f"the path cannot be used: {error}") from None
+        raise DiskError(errno.EINVAL, str(error)) from None
     try:
         _check_regular(os.fstat(descriptor).st_mode)
     except BaseException:
@@ -212,7 +214,7 @@ def _check_regular(mode: int) -> None:
     if stat.S_ISDIR(mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
     if not stat.S_ISREG(mode):
-        raise DiskError(errno.EINVAL, f"it is {_KINDS.get(stat.S_IFMT(mode), 'something else')}, not a regular file")
+        raise DiskError(errno.EINVAL, "it is not a regular file")
 
 
 def read(path: Path, most: int = SMALL) -> bytes:
@@ -222,6 +224,40 @@ def read(path: Path, most: int = SMALL) -> bytes:
     if len(data) > most:
         raise DiskError(errno.EFBIG, f"it is larger than {_size(most)}")
     return data
+
+
+def replace(path: Path, data: bytes) -> None:
+    """Have a regular file at ``path`` hold ``data``, whole or not at all. Blocks on the disk. Raises ``OSError``; one
+    call at a time for each path."""
+    scratch = path.with_suffix(".new")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
+    at(scratch)
+    descriptor = os.open(scratch, flags, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        _check_regular(os.fstat(descriptor).st_mode)
+        file.truncate(0)
+        file.write(data)
+    scratch.replace(path)
+
+
+def shared(mode: int) -> bool:
+    """Whether a folder with ``mode`` is one that several users put their files in, such as /tmp."""
+    return bool(mode & (stat.S_ISVTX | stat.S_IWGRP | stat.S_IWOTH))
+
+
+@asynccontextmanager
+async def entered(manager: AbstractContextManager[T], *, what: object) -> AsyncIterator[T]:
+    """``manager`` entered and left off the loop, each bounded. Raises what it raises, and `DiskStuckError` at the
+    beginning; at the end that is only logged."""
+    value = await run(manager.__enter__, what=what)
+    try:
+        yield value
+    finally:
+        with anyio.CancelScope(shield=True):
+            try:
+                await run(manager.__exit__, None, None, None, what=what)
+            except DiskStuckError as error:
+                log.error("disk.stuck", error=str(error))
 
 
 def reason(error: BaseException) -> str:

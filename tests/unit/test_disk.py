@@ -119,12 +119,12 @@ def test_only_regular_files_are_read(tmp_path: Path, fifo: Path) -> None:
     (tmp_path / "loop").symlink_to("loop")
     assert disk.read(file) == b"12345"
     for path, why in (
-        (fifo, "it is a FIFO, not a regular file"),
-        (Path("/dev/zero"), "it is a device, not a regular file"),
+        (fifo, "it is not a regular file"),
+        (Path("/dev/zero"), "it is not a regular file"),
         (tmp_path, "Is a directory"),
         (tmp_path / "loop", "Too many levels of symbolic links"),
         (tmp_path / ("n" * 300), "File name too long"),
-        (tmp_path / "a\0b", "the path cannot be used: embedded null byte"),
+        (tmp_path / "a\0b", "embedded null byte"),
         (file / "below", "Not a directory"),
     ):
         with pytest.raises(OSError, match=r".") as caught:

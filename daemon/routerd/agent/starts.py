@@ -67,9 +67,7 @@ def _read(path: Path) -> Starts:
 
 
 def _write(path: Path, starts: Starts) -> None:
-    scratch = path.with_suffix(".new")
     try:
-        scratch.write_bytes(msgspec.json.encode(starts))
-        scratch.replace(path)
+        disk.replace(path, msgspec.json.encode(starts))
     except OSError as error:
         log.warning("state.unwritable", path=str(path), error=str(error))

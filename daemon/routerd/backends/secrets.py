@@ -102,10 +102,14 @@ class Secrets:
 
 
 def _environment(name: str) -> str:
-    if name not in os.environ:
+    try:
+        found = os.environ.get(name)
+    except ValueError:  # a name that no environment can have
+        found = None
+    if found is None:
         hint = "a login agent does not see a shell's variables: use file, keychain or command"
         raise _missing(f"the environment variable {name} is not set for the daemon", hint)
-    return os.environ[name]
+    return found
 
 
 def _checked(secret: str, spec: SecretSpec) -> str:

@@ -48,4 +48,7 @@ def _config_folder() -> Path:
 
 def _from_environment(name: str) -> Path | None:
     value = os.environ.get(name)
-    return Path(value).expanduser() if value else None
+    try:
+        return Path(value).expanduser() if value else None
+    except RuntimeError:  # no such user: whoever opens it says that it is not there
+        return Path(value or "")

@@ -41,7 +41,7 @@ async def changes(
 
     Ends within 0.2 s of ``stop`` being set. Cancelling sets ``stop`` too. Close it with `aclosing`.
     """
-    path = path.absolute()
+    path = _absolute(path)
     known = await _first(path) if last is None else last
     stamp: tuple[int, ...] | None = ()  # like none: the first step looks, also where there is no file
     stop = stop or anyio.Event()
@@ -66,6 +66,10 @@ async def changes(
             if found != known:
                 known = found
                 yield found or ""
+
+
+def _absolute(path: Path) -> Path:
+    return path.absolute()  # asks for the working directory, and no other disk
 
 
 async def _first(path: Path) -> str | None:

@@ -66,8 +66,10 @@ class StateFiles:
 
     async def _write(self, change: Callable[[], None]) -> None:
         try:
-            with anyio.CancelScope(shield=True):
+            with anyio.move_on_after(disk.WITHIN_S, shield=True) as waiting:  # also where others wait before it
                 async with self._one_writer:
                     await disk.run(change, what=self._folder)
+            if waiting.cancelled_caught:
+                raise disk.DiskStuckError(str(self._folder), disk.WITHIN_S)
         except OSError as error:
             log.warning("state.unwritable", path=str(self._folder), error=str(error))

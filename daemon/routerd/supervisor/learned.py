@@ -133,9 +133,7 @@ class LearnedFile:
 
     def write(self, data: bytes) -> None:
         """Replace the file by ``data``, whole or not at all. Raises ``OSError``; one call at a time."""
-        scratch = self.path.with_suffix(".new")
-        scratch.write_bytes(data)
-        scratch.replace(self.path)
+        disk.replace(self.path, data)
 
     def remove(self) -> None:
         """Raises ``OSError``."""

@@ -74,9 +74,7 @@ class WorkerFile:
         return alive
 
     def _write(self) -> None:
-        scratch = self.path.with_suffix(".new")
-        scratch.write_bytes(msgspec.json.encode(list(self._records.values())))
-        scratch.replace(self.path)
+        disk.replace(self.path, msgspec.json.encode(list(self._records.values())))
 
 
 def kill_group(pid: int) -> None:
