@@ -179,6 +179,11 @@ _left: dict[str, _Call] = {}
 _here = threading.local()
 
 
+def stuck(key: object) -> bool:
+    """Whether work with this ``key`` has not ended though nobody waits for it any more."""
+    return str(key) in _left
+
+
 def at(path: Path, mark: object = None) -> None:
     """Note that the work of this thread is now at ``path``: where it hangs, the message names that, and the error has
     ``mark``."""
