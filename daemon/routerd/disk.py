@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, BinaryIO, TypeVar, cast
 
 import anyio
 import structlog
@@ -26,6 +26,8 @@ log = structlog.get_logger()
 
 WITHIN_S = 10.0
 """How long whoever waits for the disk waits, unless the work is a long one."""
+LEAVE_S = 2.0
+"""The same for what is put away at the end of the program."""
 THREADS = 32
 IDLE_S = 30.0
 """A thread without work ends after this long."""
@@ -75,6 +77,26 @@ async def run(work: Callable[..., T], *arguments: Any, what: object, within: flo
         finally:
             call.leave()
     raise DiskStuckError(call.place if call else str(what), within, call.mark if call else None)
+
+
+def wait(work: Callable[..., T], *arguments: Any, what: object, within: float = WITHIN_S) -> T:
+    """`run` for whoever has no event loop."""
+    ends: queue.SimpleQueue[tuple[T | None, BaseException | None]] = queue.SimpleQueue()
+
+    def carry_out() -> None:
+        try:
+            ends.put((work(*arguments), None))
+        except BaseException as error:
+            ends.put((None, error))
+
+    threading.Thread(target=carry_out, name="disk", daemon=True).start()
+    try:
+        result, error = ends.get(timeout=within)
+    except queue.Empty:
+        raise DiskStuckError(str(what), within) from None
+    if error:
+        raise error
+    return cast("T", result)
 
 
 class _Call:
@@ -222,6 +244,14 @@ def _check_regular(mode: int) -> None:
         raise DiskError(errno.EINVAL, "it is not a regular file")
 
 
+def check_free(path: Path) -> None:
+    """Raise ``OSError`` where something is at ``path`` that is no regular file. Blocks on the disk."""
+    try:
+        _check_regular(path.stat().st_mode)
+    except FileNotFoundError:
+        pass
+
+
 def read(path: Path, most: int = SMALL) -> bytes:
     """The bytes of a regular file of no more than ``most``. Blocks on the disk. Raises ``OSError``."""
     with opened(path) as file:
@@ -260,7 +290,7 @@ async def entered(manager: AbstractContextManager[T], *, what: object) -> AsyncI
     finally:
         with anyio.CancelScope(shield=True):
             try:
-                await run(manager.__exit__, None, None, None, what=what)
+                await run(manager.__exit__, None, None, None, what=what, within=LEAVE_S)
             except DiskStuckError as error:
                 log.error("disk.stuck", error=str(error))
 

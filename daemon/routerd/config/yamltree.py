@@ -25,7 +25,6 @@ _WORDS: dict[str, Scalar] = {
     **dict.fromkeys(("true", "True", "TRUE"), True),
     **dict.fromkeys(("false", "False", "FALSE"), False),
 }
-_HALF = re.compile("[\ud800-\udfff]")
 _INT = re.compile(r"[-+]?(?:0|[1-9](?:_?[0-9])*|0x[0-9a-fA-F]+|0o[0-7]+)")
 _FLOAT = re.compile(r"[-+]?(?:(?:0|[1-9](?:_?[0-9])*)(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?|[-+]?\.inf|\.nan")
 _LONGEST_NUMBER = 40
@@ -145,8 +144,6 @@ class _Assembler:
     def feed(self, event: yaml.Event) -> None:
         if isinstance(event, yaml.ScalarEvent):
             self._tag(event)
-            if not event.value.isascii() and _HALF.search(event.value):
-                self._give_up(event, "this has half of a character (a lone surrogate)", "write the character itself")
             value = event.value if event.style else resolve(event.value)
             self._put(self._anchor(event.anchor, Node(value, _place(event), event.value)), plain=not event.style)
         elif isinstance(event, yaml.CollectionStartEvent):

@@ -33,7 +33,9 @@ READERS = 8
 READ_S = 60.0
 """How long a read may take: figures of a large ledger take seconds."""
 ASK_S = 15.0
-"""How long whoever waits for the writer waits, and the daemon's end for all that is to be written."""
+"""How long whoever waits for the writer waits."""
+CLOSE_S = 8.0
+"""How long the daemon's end waits for all that is to be written."""
 LATE_S = 1.0
 """The same once the disk has let somebody wait in vain, until it answers again."""
 
@@ -115,7 +117,7 @@ class Store:
         with self._lock:
             self._state = "closed"
         self._news.put(None)
-        bound = LATE_S if self._late else ASK_S
+        bound = LATE_S if self._late else CLOSE_S
         with anyio.CancelScope(shield=True), suppress(disk.DiskStuckError):
             await disk.run(self._thread.join, bound, what=self.path, within=bound + 1, key=f"{self.path} end")
         if self._thread.is_alive():

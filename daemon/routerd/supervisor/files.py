@@ -16,6 +16,9 @@ from .leftovers import WorkerFile
 
 log = structlog.get_logger()
 
+WRITE_S = 3.0
+"""How long a change may hold up whoever makes it, the daemon's end among them."""
+
 
 class StateFiles:
     """The files of the state directory, read and written off the event loop, one change at a time.
@@ -66,10 +69,10 @@ class StateFiles:
 
     async def _write(self, change: Callable[[], None]) -> None:
         try:
-            with anyio.move_on_after(disk.WITHIN_S, shield=True) as waiting:  # also where others wait before it
+            with anyio.move_on_after(WRITE_S, shield=True) as waiting:  # also where others wait before it
                 async with self._one_writer:
                     await disk.run(change, what=self._folder)
             if waiting.cancelled_caught:
-                raise disk.DiskStuckError(str(self._folder), disk.WITHIN_S)
+                raise disk.DiskStuckError(str(self._folder), WRITE_S)
         except OSError as error:
             log.warning("state.unwritable", path=str(self._folder), error=str(error))
