@@ -44,9 +44,7 @@ def main() -> None:
 @main.command("serve")  # of type Path: click.Path asks the disk, which may hang
 @click.option("--config", type=Path, help="The routes.yaml to use.  [env: ROUTERD_CONFIG]")
 @click.option("--socket", type=Path, help="The Unix socket to listen on.  [env: ROUTERD_SOCKET]")
-@click.option(
-    "--state-dir", type=Path, help="Where state and logs are kept.  [env: ROUTERD_STATE_DIR]"
-)
+@click.option("--state-dir", type=Path, help="Where state and logs are kept.  [env: ROUTERD_STATE_DIR]")
 @click.option("--quiet", is_flag=True, help="Log to the file only, not to the terminal.")
 @click.option("--agent", is_flag=True, help="As a login agent is run: log to the file only; end if it hangs.")
 def serve_command(config: Path | None, socket: Path | None, state_dir: Path | None, quiet: bool, agent: bool) -> None:

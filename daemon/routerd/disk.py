@@ -35,6 +35,10 @@ SMALL = 1024 * 1024
 """The bytes that a state file or a persona may have."""
 
 
+hung = threading.Event()
+"""Set once something was not waited for: the end of the program is not to wait for it either."""
+
+
 class DiskError(OSError):
     """A failure of the disk or of a file, in words; ``strerror`` has them too."""
 
@@ -53,6 +57,7 @@ class DiskStuckError(DiskError):
     def __init__(self, place: str, within: float, mark: object = None) -> None:
         what = f"the disk did not answer within {within:g} s: {place}; check that disk, or the network share it is on"
         super().__init__(errno.ETIMEDOUT, what)
+        hung.set()
         self.place = place
         self.mark = mark
 
@@ -198,6 +203,7 @@ class _Threads:
 _threads = _Threads(THREADS)
 _left: dict[str, _Call] = {}
 """Work that nobody waits for any more and that has not ended, by key."""
+_not_left: list[object] = []
 _here = threading.local()
 
 
@@ -290,9 +296,10 @@ async def entered(manager: AbstractContextManager[T], *, what: object) -> AsyncI
     finally:
         with anyio.CancelScope(shield=True):
             try:
-                await run(manager.__exit__, None, None, None, what=what, within=LEAVE_S)
+                await run(manager.__exit__, None, None, None, what=what, within=LEAVE_S, key=id(manager))
             except DiskStuckError as error:
                 log.error("disk.stuck", error=str(error))
+                _not_left.append(manager)  # else it is left, on the loop, when nobody knows it any more
 
 
 def reason(error: BaseException) -> str:

@@ -73,6 +73,8 @@ class _Lines:
             self._news.set()
             thread.join(STOP_S)
             self.stuck = thread.is_alive()
+            if self.stuck:
+                disk.hung.set()
 
     def _run(self, handlers: Sequence[logging.Handler]) -> None:
         while True:
@@ -144,8 +146,9 @@ def logging_to(file: Path | None, *, level: str = "info", terminal: bool = True)
 
 
 def leave(status: int) -> NoReturn:
-    """End the program. Where the log's disk hangs at once, for at its exit Python would wait for it."""
-    if _lines.stuck:
+    """End the program; at once where a disk hangs, for at its exit Python would wait for whoever waits for it."""
+    if disk.hung.is_set():
+        sys.stderr.flush()
         os._exit(status)
     sys.exit(status)
 

@@ -121,6 +121,7 @@ class Store:
         with anyio.CancelScope(shield=True), suppress(disk.DiskStuckError):
             await disk.run(self._thread.join, bound, what=self.path, within=bound + 1, key=f"{self.path} end")
         if self._thread.is_alive():
+            disk.hung.set()
             log.error("ledger.unwritten", path=str(self.path), records=len(self._waiting), seconds=bound)
 
     def enqueue(self, work: Callable[[sqlite3.Connection], None], *, must: bool = False) -> None:
