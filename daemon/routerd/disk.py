@@ -297,9 +297,17 @@ async def entered(manager: AbstractContextManager[T], *, what: object) -> AsyncI
         with anyio.CancelScope(shield=True):
             try:
                 await run(manager.__exit__, None, None, None, what=what, within=LEAVE_S, key=id(manager))
-            except DiskStuckError as error:
+            except DiskError as error:
                 log.error("disk.stuck", error=str(error))
                 _not_left.append(manager)  # else it is left, on the loop, when nobody knows it any more
+
+
+def expanded(text: str) -> Path:
+    """The path that ``text`` means; as it stands where it begins with the home of a user who is not there."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        return Path(text)
 
 
 def reason(error: BaseException) -> str:

@@ -66,7 +66,7 @@ class Secrets:
         if spec.file:
             try:
                 return await disk.run(self._read, spec.file, what=f"the file {spec.file}")
-            except disk.DiskStuckError as error:
+            except disk.DiskError as error:
                 raise _missing(str(error)) from None
         if spec.keychain and not self._keychain:
             raise _missing(f"the keychain ({spec.keychain}) is there on macOS alone", "use env, file or command")

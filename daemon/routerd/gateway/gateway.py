@@ -88,8 +88,8 @@ class Gateway:
         self._stop()
         if spec is None:
             return
-        front = await self._loaded()
         try:
+            front = await self._loaded()
             self._expected = await disk.run(self._token, what=self._token.file)  # made before anybody can need it
             self._unread = ""
             listening, loop = _bound(*spec.place), asyncio.get_running_loop()

@@ -23,7 +23,7 @@ def cache_root() -> Path:
 
 
 def _expanded(path: str) -> Path:
-    return Path(os.path.expandvars(path)).expanduser()
+    return disk.expanded(os.path.expandvars(path))
 
 
 class Repository(Struct, frozen=True):

@@ -118,7 +118,7 @@ class Store:
             self._state = "closed"
         self._news.put(None)
         bound = LATE_S if self._late else CLOSE_S
-        with anyio.CancelScope(shield=True), suppress(disk.DiskStuckError):
+        with anyio.CancelScope(shield=True), suppress(disk.DiskError):
             await disk.run(self._thread.join, bound, what=self.path, within=bound + 1, key=f"{self.path} end")
         if self._thread.is_alive():
             disk.hung.set()
