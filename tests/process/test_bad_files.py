@@ -7,13 +7,18 @@ import os
 import shutil
 import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from hypothesis import strategies as st
 
-from routerd_client.errors import RequestFailedError
+from routerd.config.places import Places
+from routerd_client import Client
+from routerd_client.errors import RequestFailedError, RouterdError
 from tests.support.daemon import Standalone, ctl, make_places, short_folder, standalone_daemon
 from tests.support.fuzzing import fuzz
 from tests.support.wait import until_blocking
@@ -407,3 +412,34 @@ def test_any_state_file_is_used_or_left(tmp_path: Path, routes_yaml: str) -> Non
         content = st.binary(max_size=60) | JSON.map(lambda value: json.dumps(value).encode())
         fuzz(started, st.dictionaries(st.sampled_from([*STATE, "http-token"]), content, min_size=1))
     assert "Traceback" not in daemon.stderr
+
+
+def test_an_agent_waits_for_a_path_that_can_be_used(folder: Path, sockets: Path, routes_yaml: str) -> None:
+    places = make_places(folder, sockets)
+    places.config.write_text(f"{routes_yaml}persona: ~nosuchuser/p.md\n")
+    with agent(places) as process, Client(places.socket, name="test", timeout_s=60) as client:
+        until_blocking(places.socket.is_socket, "it answers")
+        with pytest.raises(RequestFailedError, match=r"routes.yaml:10:10: persona: ~nosuchuser/p.md cannot be read"):
+            client.status()
+        places.config.write_text(routes_yaml)
+        until_blocking(lambda: serves(places.socket), "it serves")
+        assert process.poll() is None
+
+
+@contextmanager
+def agent(places: Places) -> Iterator[subprocess.Popen[bytes]]:
+    where = ["--config", places.config, "--socket", places.socket, "--state-dir", places.state]
+    process = subprocess.Popen([sys.executable, "-m", "routerd", "serve", "--agent", *map(str, where)])
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def serves(path: Path) -> bool:
+    try:
+        with Client(path, name="test") as client:
+            return client.status().generation == 1
+    except RouterdError:
+        return False

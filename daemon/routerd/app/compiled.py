@@ -32,8 +32,8 @@ JUDGE = "judge.msgpack"
 
 MOST_LEARNED = 64 * 1024 * 1024
 """The bytes that one of them may have."""
-COMPILE_S = 10.0
-"""How long the disk may take to read a configuration and what it names."""
+VERSION_S, COMPILE_S = 2.0, 10.0
+"""How long the disk may take to say whether a configuration is another, and to read it and what it names."""
 
 LARGE = 50_000
 """Objects that take 10 ms to walk through; a file of 800 routes has as many."""
@@ -89,7 +89,7 @@ async def _compiled(file: str, work: Callable[..., Compiled], *arguments: object
 
 async def _version(path: Path) -> object:
     try:
-        return await disk.run(_stamp, path, what=path)
+        return await disk.run(_stamp, path, what=path, within=VERSION_S)
     except OSError:
         return None
 

@@ -27,6 +27,8 @@ log = structlog.get_logger()
 
 RETRY_S = 5.0
 """How often an address that was taken is tried again."""
+RENEW_S = 2.0
+"""How long a request waits for the disk that the token is on."""
 BACKLOG = 1024
 
 
@@ -107,7 +109,7 @@ class Gateway:
         """Take in the token as it is now; nobody is let in while it cannot be read."""
         before, self._unread = self._unread, ""
         try:
-            self._expected = await disk.run(self._token, what=self._token.file)
+            self._expected = await disk.run(self._token, what=self._token.file, within=RENEW_S)
         except OSError as error:
             self._unread, self._expected = _kept(self._token, error), _known_to_nobody()
             if self._unread != before:
