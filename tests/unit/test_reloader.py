@@ -15,6 +15,7 @@ from routerd.backends.http import Http
 from routerd.config.load import ConfigFailedError, contained
 from routerd.dispatch.dispatcher import Dispatcher
 from routerd.health.tracker import Tracker
+from routerd.logs import logging_to
 from routerd.supervisor.supervisor import Supervisor
 from routerd_client.protocol import ReloadResult
 from tests.support.daemon import make_places, routes
@@ -48,26 +49,28 @@ async def test_whatever_fails_while_it_is_taken_over_is_a_refused_reload(tmp_pat
         told.append(result)
         raise KeyError("whoever is told fails too")
 
-    async with Http(tmp_path) as http, anyio.create_task_group() as tasks:
-        first = compile_file(places.config, places.state)
-        reloader = Reloader(
-            places, first, cast("Dispatcher", dispatcher), cast("Supervisor", supervisor), http, Tracker(), tell
-        )
-        purse.refused = "other"
-        places.config.write_text(SECOND)
-        result = await reloader.reload(tasks, "a test")
-        (error,) = result.errors
-        assert (result.changed, result.generation, reloader.generation.number) == (False, 1, 1)
-        assert (error.file, error.line) == (str(places.config), 0)
-        assert "RuntimeError: no room for it" in error.message
-        assert reloader.errors == [error]
-        assert purse.model == "m"
+    with logging_to(tmp_path / "log", terminal=False):
+        async with Http(tmp_path) as http, anyio.create_task_group() as tasks:
+            first = compile_file(places.config, places.state)
+            reloader = Reloader(
+                places, first, cast("Dispatcher", dispatcher), cast("Supervisor", supervisor), http, Tracker(), tell
+            )
+            purse.refused = "other"
+            places.config.write_text(SECOND)
+            result = await reloader.reload(tasks, "a test")
+            (error,) = result.errors
+            assert (result.changed, result.generation, reloader.generation.number) == (False, 1, 1)
+            assert (error.file, error.line) == (str(places.config), 0)
+            assert "RuntimeError: no room for it" in error.message
+            assert reloader.errors == [error]
+            assert purse.model == "m"
 
-        purse.refused = ""
-        result = await reloader.reload(tasks, "a test")
-        assert (result.changed, result.generation, result.errors) == (True, 2, [])
-        assert (purse.model, reloader.errors) == ("other", [])
-        assert [one.generation for one in told] == [1, 2]
+            purse.refused = ""
+            result = await reloader.reload(tasks, "a test")
+            assert (result.changed, result.generation, result.errors) == (True, 2, [])
+            assert (purse.model, reloader.errors) == ("other", [])
+            assert [one.generation for one in told] == [1, 2]
+    assert "no room for it" in (tmp_path / "log").read_text()
 
 
 @pytest.mark.parametrize("error", [RecursionError(), KeyError("x"), OSError("gone"), ValueError("bad"), MemoryError()])
