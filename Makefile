@@ -61,7 +61,7 @@ soak: $(VENV)/dev
 	$(BIN)/python -m benchmarks.soak
 	ROUTERD_KILL_ROUNDS=100 $(BIN)/python -m pytest tests/process/test_orphans.py
 	ROUTERD_KILL_ROUNDS=50 $(BIN)/python -m pytest tests/process/test_ledger_kill.py
-	ROUTERD_FUZZ_SECONDS=900 $(BIN)/python -m pytest tests/process/test_bad_files.py tests/process/test_damaged_ledger.py -k any
+	ROUTERD_FUZZ_SECONDS=900 $(BIN)/python -m pytest -o faulthandler_timeout=0 tests/process/test_bad_files.py tests/process/test_damaged_ledger.py -k any
 
 clean:
 	rm -rf $(VENV) dist .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -238,6 +238,7 @@ def damaged(model: Path) -> Iterator[tuple[str, Callable[[], object]]]:
         yield f"{file.name} deep inside", lambda file=file: file.write_text(f'{{"model_type": "llama", "a": {DEEP}}}')
         yield f"{file.name} FIFO", lambda file=file: (file.unlink(missing_ok=True), os.mkfifo(file))
         yield f"{file.name} folder", lambda file=file: (file.unlink(missing_ok=True), file.mkdir())
+    yield "tokenizer FIFO", lambda: ((model / "tokenizer.json").unlink(), os.mkfifo(model / "tokenizer.json"))
     yield "weights FIFO", lambda: (weights.unlink(), os.mkfifo(weights))
     for offsets in ("null", "[]", "[1]", '["a", "b"]', "[5, 1]", "[0, -1]", "[0, 1e300]", f"[0, {2**70}]", "{}", DEEP):
         header = f'{{"t": {{"dtype": "F32", "shape": [1], "data_offsets": {offsets}}}}}'.encode()

@@ -35,8 +35,19 @@ def check_folder(folder: Path) -> None:
         raise BrokenModelError(f"{folder / 'config.json'} names no model_type", hint="is this a language model?")
     if not any((folder / name).exists() for name in TOKENIZERS):
         raise BrokenModelError(f"{folder} has no tokenizer ({', '.join(TOKENIZERS)})", hint=DOWNLOAD_AGAIN)
+    _check_kinds(folder)
     for weights in _weight_files(folder):
         read_tensors(weights)
+
+
+def _check_kinds(folder: Path) -> None:
+    """Refuse FIFOs and devices: whoever opens them waits, the model's process too."""
+    try:
+        odd = [file for file in folder.iterdir() if file.exists() and not file.is_file() and not file.is_dir()]
+    except OSError as exc:
+        raise BrokenModelError(f"{folder} cannot be read: {disk.reason(exc)}", hint="check who owns it") from exc
+    if odd:
+        raise BrokenModelError(f"{odd[0]} is not a regular file", hint="remove it, or download the model again")
 
 
 def _weight_files(folder: Path) -> list[Path]:

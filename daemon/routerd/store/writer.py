@@ -44,8 +44,8 @@ class StoreError(Exception):
     """The ledger is closed, or broken even in memory."""
 
 
-class StatementError(StoreError, sqlite3.OperationalError):
-    """The ledger's file is there and does not take a statement: a table or a column of it is gone."""
+class StatementError(StoreError, sqlite3.OperationalError, sqlite3.IntegrityError):
+    """The ledger's file is there and does not take a statement: a table or a column of it is gone, say."""
 
 
 class Store:
@@ -215,8 +215,7 @@ class Store:
         try:
             with anyio.move_on_after(bound):
                 return await answer
-        except sqlite3.OperationalError as error:
-            self.enqueue(check_tables)
+        except sqlite3.Error as error:
             raise StatementError(f"the ledger does not take it: {error}") from error
         self._late = True
         raise StoreError(f"the disk of the ledger {self.path} did not answer within {bound:g} s")
