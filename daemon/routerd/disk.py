@@ -85,7 +85,7 @@ async def run(work: Callable[..., T], *arguments: Any, what: object, within: flo
 
 
 def wait(work: Callable[..., T], *arguments: Any, what: object, within: float = WITHIN_S) -> T:
-    """`run` for whoever has no event loop."""
+    """Do the same as `run` without an event loop."""
     ends: queue.SimpleQueue[tuple[T | None, BaseException | None]] = queue.SimpleQueue()
 
     def carry_out() -> None:
@@ -208,7 +208,7 @@ _here = threading.local()
 
 
 def stuck(key: object) -> bool:
-    """Whether work with this ``key`` has not ended though nobody waits for it any more."""
+    """Tell whether work with this ``key`` has been abandoned and not ended."""
     return str(key) in _left
 
 
@@ -259,7 +259,7 @@ def check_free(path: Path) -> None:
 
 
 def read(path: Path, most: int = SMALL) -> bytes:
-    """The bytes of a regular file of no more than ``most``. Blocks on the disk. Raises ``OSError``."""
+    """Return the bytes of a regular file that has no more than ``most``. Blocks on the disk. Raises ``OSError``."""
     with opened(path) as file:
         data = file.read(most + 1)
     if len(data) > most:
@@ -282,14 +282,14 @@ def replace(path: Path, data: bytes) -> None:
 
 
 def shared(mode: int) -> bool:
-    """Whether a folder with ``mode`` is one that several users put their files in, such as /tmp."""
+    """Tell whether several users put files into a folder with ``mode``, such as /tmp."""
     return bool(mode & (stat.S_ISVTX | stat.S_IWGRP | stat.S_IWOTH))
 
 
 @asynccontextmanager
 async def entered(manager: AbstractContextManager[T], *, what: object) -> AsyncIterator[T]:
-    """``manager`` entered and left off the loop, each bounded. Raises what it raises, and `DiskStuckError` at the
-    beginning; at the end that is only logged."""
+    """Enter and leave ``manager`` off the loop, each bounded. Raises what it raises, and `DiskStuckError` at the
+    beginning; at the end a disk that hangs is only logged."""
     value = await run(manager.__enter__, what=what)
     try:
         yield value
@@ -303,7 +303,7 @@ async def entered(manager: AbstractContextManager[T], *, what: object) -> AsyncI
 
 
 def expanded(text: str) -> Path:
-    """The path that ``text`` means; as it stands where it begins with the home of a user who is not there."""
+    """Return the path that ``text`` means; ``text`` as it stands where it begins with the home of a user who is not there."""
     try:
         return Path(text).expanduser()
     except RuntimeError:

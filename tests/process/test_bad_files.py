@@ -1,4 +1,4 @@
-"""Files that are not what they should be: told with their place, and the daemon goes on."""
+"""Files that are not what they should be: reported with their place, and the daemon goes on."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ DEEP = "[" * 100_000 + "]" * 100_000
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """What paths may lead to, and should not."""
+    """Make what paths may lead to, and should not."""
     (tmp_path / "a.fifo").parent.mkdir(exist_ok=True)
     os.mkfifo(tmp_path / "a.fifo")
     (tmp_path / "a.loop").symlink_to("a.loop")
@@ -64,7 +64,7 @@ SOCKETS = {'"unix:~nosuchuser/s"': "home directory", '"unix:/a\\0b"': "no contro
 
 
 def wrong(routes_yaml: str) -> Iterator[tuple[str, str]]:
-    """Configurations that cannot be used for what a path in them leads to, and what is said of it."""
+    """Yield configurations with a path that cannot be used, and words of the error."""
     for persona, words in PERSONAS.items():
         yield f"{routes_yaml}persona: {persona}\n", words
         yield routes_yaml.replace("use: large}", f"use: large, set: {{persona: {persona}}}}}"), words
@@ -158,7 +158,7 @@ def test_a_persona_that_is_closed_is_told_and_taken_in_again(tmp_path: Path, tin
 
 
 def write(content: str | bytes | None) -> Callable[[Path], object]:
-    """What puts ``content`` at a path; None stands for a FIFO."""
+    """Return a function that puts ``content`` at a path; None stands for a FIFO."""
     if content is None:
         return os.mkfifo
     return lambda path: path.write_bytes(content if isinstance(content, bytes) else content.encode())
@@ -228,7 +228,7 @@ def test_the_daemon_starts_and_stops_whatever_its_state_files_hold(
 
 
 def damaged(model: Path) -> Iterator[tuple[str, Callable[[], object]]]:
-    """Ways to damage the folder of a model, each from a whole one."""
+    """Yield ways to damage the folder of a model, each from a whole one."""
     config, index = model / "config.json", model / "model.safetensors.index.json"
     tokenizer, weights = model / "tokenizer_config.json", model / "model.safetensors"
     for value in ("null", "[]", "7", '{"a": 1}', '{"a": null}', '{"a": ["b"]}', '{"a": {}}', DEEP):

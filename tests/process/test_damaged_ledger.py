@@ -30,7 +30,7 @@ budgets: {{daily_usd: 1}}
 
 @pytest.fixture(scope="module")
 def ledger(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """A ledger with a few rows of everything."""
+    """Make a ledger with a few rows of everything."""
     folder = tmp_path_factory.mktemp("ledger")
     with standalone_daemon(folder, ROUTES) as daemon, daemon.client() as client:
         for backend in ("cloud", "prepaid"):
@@ -56,7 +56,7 @@ def ledger(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 @pytest.fixture
 def stopped(tmp_path: Path, ledger: bytes) -> Iterator[Standalone]:
-    """A daemon that has stopped, with that ledger."""
+    """Make a daemon that has stopped, with that ledger."""
     with standalone_daemon(tmp_path, ROUTES) as daemon:
         put(daemon, ledger)
         yield daemon
@@ -79,7 +79,7 @@ def damage(daemon: Standalone, *statements: str) -> None:
 
 
 def answers_everything(daemon: Standalone) -> None:
-    """What routerctl asks of a ledger is answered, one way or the other, and nothing of it is a mistake of ours."""
+    """Ask all that routerctl asks of a ledger: each is answered, and nothing is an internal error."""
     with daemon.client() as client:
         pid = client.status().pid
         client.stats()
@@ -95,7 +95,7 @@ def answers_everything(daemon: Standalone) -> None:
 
 
 def closed(daemon: Standalone) -> bool:
-    """Whether a metered backend is denied for what nobody knows."""
+    """Tell whether a metered backend is denied because nobody knows what was spent."""
     with daemon.client() as client, pytest.raises(RequestFailedError) as failed:
         client.chat("Hello", model="cloud")
     return "nobody knows what was spent" in str(failed.value)

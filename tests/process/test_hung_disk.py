@@ -1,4 +1,4 @@
-"""The daemon where a disk hangs: it answers, whoever waits for that disk is told so, and it stops."""
+"""The daemon where a disk hangs: it answers, whoever waits for that disk gets an error, and it stops."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ RIGHTS = "-dac_override,-dac_read_search"
 
 
 def without_rights() -> list[str]:
-    """What starts a program that may not read what is closed to it. Skips where root cannot give that up."""
+    """Return what starts a program that may not read closed files. Skips where root cannot give that up."""
     if os.getuid():
         return []
     if not shutil.which("setpriv"):

@@ -32,7 +32,7 @@ anyio.run(main)
 
 @pytest.fixture
 def fifo(tmp_path: Path) -> Iterator[Path]:
-    """A file that whoever opens it for reading waits for; whoever still waits at the end is let go."""
+    """Make a FIFO, which blocks whoever opens it for reading until the end of the test."""
     path = tmp_path / "fifo"
     os.mkfifo(path)
     yield path

@@ -25,7 +25,7 @@ SECOND = FIRST.replace("model: m", "model: other")
 
 
 class Purse:
-    """Raises where the configuration in ``refused`` is to be in force."""
+    """A stand-in that raises for the configuration in ``refused``."""
 
     def __init__(self) -> None:
         self.refused = ""
@@ -41,19 +41,19 @@ class Purse:
 async def test_whatever_fails_while_it_is_taken_over_is_a_refused_reload(tmp_path: Path) -> None:
     places = make_places(tmp_path, tmp_path)
     places.config.write_text(FIRST)
-    purse, told = Purse(), list[ReloadResult]()
+    purse, published = Purse(), list[ReloadResult]()
     dispatcher = SimpleNamespace(sessions=SimpleNamespace(expires=0.0), purse=purse)
     supervisor = SimpleNamespace(reconcile=lambda _models, _memory: None)
 
-    def tell(result: ReloadResult) -> None:
-        told.append(result)
-        raise KeyError("whoever is told fails too")
+    def publish(result: ReloadResult) -> None:
+        published.append(result)
+        raise KeyError("the listener fails too")
 
     with logging_to(tmp_path / "log", terminal=False):
         async with Http(tmp_path) as http, anyio.create_task_group() as tasks:
             first = compile_file(places.config, places.state)
             reloader = Reloader(
-                places, first, cast("Dispatcher", dispatcher), cast("Supervisor", supervisor), http, Tracker(), tell
+                places, first, cast("Dispatcher", dispatcher), cast("Supervisor", supervisor), http, Tracker(), publish
             )
             purse.refused = "other"
             places.config.write_text(SECOND)
@@ -69,7 +69,7 @@ async def test_whatever_fails_while_it_is_taken_over_is_a_refused_reload(tmp_pat
             result = await reloader.reload(tasks, "a test")
             assert (result.changed, result.generation, result.errors) == (True, 2, [])
             assert (purse.model, reloader.errors) == ("other", [])
-            assert [one.generation for one in told] == [1, 2]
+            assert [one.generation for one in published] == [1, 2]
     assert "no room for it" in (tmp_path / "log").read_text()
 
 
@@ -77,7 +77,7 @@ async def test_whatever_fails_while_it_is_taken_over_is_a_refused_reload(tmp_pat
 def test_any_exception_while_a_file_is_read_is_a_mistake_of_that_file(error: Exception) -> None:
     with pytest.raises(ConfigFailedError) as caught, contained("routes.yaml"):
         raise error
-    (told,) = caught.value.errors
-    assert (told.file, told.line, told.column) == ("routes.yaml", 0, 0)
-    assert type(error).__name__ in told.message
+    (found,) = caught.value.errors
+    assert (found.file, found.line, found.column) == ("routes.yaml", 0, 0)
+    assert type(error).__name__ in found.message
     assert caught.value.__cause__ is error

@@ -63,13 +63,13 @@ def compile_text(text: str, file: str, state: Path) -> Compiled:
 
 
 async def compiled_file(path: Path, state: Path) -> Compiled:
-    """`compile_file` off the loop. Raises `ConfigFailedError` for whatever goes wrong, a disk that hangs included."""
+    """Do `compile_file` off the loop. Raises `ConfigFailedError` for whatever goes wrong, a disk that hangs included."""
     # A file that is saved anew does not wait for what the one before it hangs in.
     return await _compiled(str(path), compile_file, path, state, key=f"{path} {await _version(path)}")
 
 
 async def compiled_text(text: str, file: str, state: Path) -> Compiled:
-    """The same of `compile_text`."""
+    """Do `compile_text` off the loop in the same way."""
     return await _compiled(file, compile_text, text, file, state, key=f"{file} {hash(text)}")
 
 

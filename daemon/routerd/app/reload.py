@@ -154,7 +154,7 @@ class Reloader:
         return ConfigError(str(self._places.config), 0, 0, what, "routerd's log has the details; please report it")
 
     def _replaced(self, number: int, compiled: Compiled) -> Generation:
-        """The new generation, in force; where that fails, the old one is again, and it raises."""
+        """Put the new generation in force; where that fails, put the old one in force again, and raise."""
         before = self._in_force
         try:
             return self._enter(number, compiled)

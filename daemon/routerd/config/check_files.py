@@ -53,7 +53,7 @@ def absent_models(tree: Node, file: str, base: Path) -> list[ConfigError]:
 
 
 def read_personas(tree: Node, report: Report, base: Path) -> dict[str, str]:
-    """The texts of the personas, by what the file calls them; report those that cannot be read. Asks the disk."""
+    """Return the texts of the personas by their names; report those that cannot be read. Asks the disk."""
     texts: dict[str, str] = {}
     for path, persona in [*select(tree, ("persona",)), *select(tree, ("routes", "*", "set", "persona"))]:
         if not isinstance(persona.value, str) or persona.value in ("", NO_PERSONA, *texts):
@@ -96,7 +96,7 @@ def _reported(node: Node, path: str, report: Report, hint: str) -> Iterator[None
 
 
 def _mode(place: Path) -> int:
-    """The type and mode of what is at ``place``, 0 where nothing is. Raises ``OSError`` and ``ValueError``."""
+    """Return the type and mode of what is at ``place``, 0 where nothing is. Raises ``OSError`` and ``ValueError``."""
     try:
         return place.stat().st_mode
     except (FileNotFoundError, NotADirectoryError):
@@ -104,5 +104,5 @@ def _mode(place: Path) -> int:
 
 
 def _place(text: str, base: Path) -> Path:
-    """Raises ``RuntimeError`` where it begins with the home of a user who is not there."""
+    """Return the path that ``text`` means. Raises ``RuntimeError`` where it begins with the home of no user."""
     return base.absolute() / Path(text).expanduser()

@@ -67,7 +67,7 @@ class Report:
 
 
 def _printable(text: str) -> str:
-    """``text`` as a terminal can show it and JSON can carry it: what it quotes may be anything."""
+    """Return ``text`` as a terminal can show it and JSON can carry it: it may quote anything."""
     if text.isprintable():
         return text
     return "".join(char if char.isprintable() or char == "\n" else repr(char)[1:-1] for char in text)

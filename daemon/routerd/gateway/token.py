@@ -23,7 +23,7 @@ class Token:
         self._text = ""
 
     def __call__(self) -> str:
-        """Raises ``OSError`` where it can be neither read nor made. Blocks on the disk."""
+        """Return the token. Raises ``OSError`` where it can be neither read nor made. Blocks on the disk."""
         try:
             info = self.file.stat()
         except FileNotFoundError:

@@ -178,13 +178,13 @@ def _check_free(path: Path) -> None:
 
 
 def _worthless(path: Path) -> bool:
-    """Whether what is at ``path`` may go: our socket, and not what somebody has put there since and written to."""
+    """Tell whether ``path`` may be deleted: it is a socket, or an empty file that has taken its place."""
     mode = _mode(path)
     return stat.S_ISSOCK(mode) or (stat.S_ISREG(mode) and not path.lstat().st_size)
 
 
 def _mode(path: Path) -> int:
-    """The mode of what is at ``path``, a link not followed; 0 where there is nothing."""
+    """Return the mode of what is at ``path``, a link not followed; 0 where there is nothing."""
     try:
         return path.lstat().st_mode
     except FileNotFoundError:

@@ -199,7 +199,7 @@ class Database:
             self.recover()
 
     def _carry(self, memory: sqlite3.Connection) -> str:
-        """Copy what limits and loads hang on; what of the money could not be read, ``""`` where all could."""
+        """Copy what limits and loads hang on; return what of the money could not be read, ``""`` where all could."""
         lost: list[str] = []
         try:
             with nullcontext(self.connection) if self.connection else closing(_salvaging(self.path)) as source:
@@ -330,5 +330,5 @@ def _copy(source: sqlite3.Connection, target: sqlite3.Connection, table: str, wh
 
 
 def _lenient(data: bytes) -> str:
-    """Text that somebody else has written may be none; it is not to hide the row that it is in."""
+    """Decode text that somebody else may have written: one damaged value must not hide its row."""
     return data.decode("utf-8", "replace")

@@ -47,7 +47,7 @@ def write(connection: sqlite3.Connection, row: Spend) -> None:
 
 
 def since(connection: sqlite3.Connection, moment: float) -> list[Spend]:
-    """The rows from ``moment`` on, oldest first. Raises `CorruptError` where one cannot be used."""
+    """Return the rows from ``moment`` on, oldest first. Raises `CorruptError` where one cannot be used."""
     _check(connection, "spend")
     return [Spend(*row) for row in connection.execute(f"{_SELECT} WHERE time >= ? ORDER BY time", (moment,))]
 

@@ -234,7 +234,7 @@ def _insert_attempt(connection: sqlite3.Connection, entry: Entry, attempt: Attem
 
 
 def _bounded(usage: Usage) -> Usage:
-    """``usage`` as a row can hold it: a server may have said anything."""
+    """Return ``usage`` as a row can hold it: a server may claim anything."""
     return Usage(*(_clamped(tokens) for tokens in msgspec.structs.astuple(usage)))
 
 
@@ -262,7 +262,7 @@ def _rows(connection: sqlite3.Connection, query: str, values: Sequence[Any]) -> 
 
 
 def _chat(row: dict[str, Any]) -> ChatRecord:
-    """Raises ``ValueError`` where the row is damaged."""
+    """Read a row of ``decisions``. Raises ``ValueError`` where the row is damaged."""
     return _converted(
         ChatRecord,
         request_id=row["request"],
@@ -301,7 +301,7 @@ def _chat(row: dict[str, Any]) -> ChatRecord:
 
 
 def _attempt(row: dict[str, Any]) -> Attempt:
-    """Raises ``ValueError`` where the row is damaged."""
+    """Read a row of ``attempts``. Raises ``ValueError`` where the row is damaged."""
     return _converted(
         Attempt,
         number=row["number"],
@@ -317,7 +317,7 @@ def _attempt(row: dict[str, Any]) -> Attempt:
 
 
 def _converted(type_: type[T], **values: object) -> T:
-    """Raises ``ValueError`` where the values are not what ``type_`` has."""
+    """Make a ``type_``. Raises ``ValueError`` where a value is not of its field's type."""
     moment = values.get("time", 0)
     if not (isinstance(moment, int | float) and 0 <= moment <= sound.MOST_TIME):
         raise ValueError(f"{moment!r} is not a moment")
@@ -325,7 +325,7 @@ def _converted(type_: type[T], **values: object) -> T:
 
 
 def _usable(make: Callable[[dict[str, Any]], T], rows: Iterable[dict[str, Any]]) -> list[T]:
-    """What ``make`` makes of each of ``rows``; those that are damaged hide none of the others."""
+    """Apply ``make`` to each of ``rows``; leave out damaged ones, with a line in the log."""
     found = []
     for row in rows:
         try:
@@ -340,7 +340,7 @@ def _json(value: object) -> str:
 
 
 def _from_json(text: Any) -> Any:
-    """Raises ``ValueError``, ``TypeError`` and ``RecursionError`` where it is none."""
+    """Decode ``text``. Raises ``ValueError``, ``TypeError`` and ``RecursionError`` where it is no JSON."""
     return msgspec.json.decode(text)
 
 

@@ -1,4 +1,4 @@
-"""What must hold of a ledger's file, whoever has written to it: its tables, their columns, and the rows of money."""
+"""Soundness of a ledger's file, whoever has written to it: its tables, their columns, and the rows of money."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def _whole(column: str, least: int = -MOST) -> str:
 
 
 def _all(*conditions: str) -> str:
-    """A condition that is never null."""
+    """Return a condition that is never null."""
     return f"coalesce({' AND '.join(f'({condition})' for condition in conditions)}, 0)"
 
 
@@ -76,7 +76,7 @@ def count_damaged(connection: sqlite3.Connection, table: str) -> str:
 
 @cache
 def expected() -> dict[str, tuple[str, ...]]:
-    """The columns of each table."""
+    """Return the columns of each table."""
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as memory:
         migrate(memory)
         return {table: tuple(_columns(memory, table)) for table in TABLES}

@@ -58,7 +58,7 @@ _CHATS = f"""
 
 
 def since_reset(connection: sqlite3.Connection) -> float:
-    """When the figures were last reset, in seconds since 1970; 0 where they never were, or nobody can tell."""
+    """Return when the figures were last reset, in seconds since 1970; 0 where they never were, or nobody knows."""
     found = connection.execute("SELECT value FROM meta WHERE key = ?", (SINCE,)).fetchone()
     try:
         since = float(found[0]) if found else 0.0
@@ -105,7 +105,7 @@ def _row(told: dict[str, Any], ttfts: dict[str, list[float]], totals: dict[str, 
 
 
 def _text(value: object) -> str:
-    """A name as it stands in a column that others may have written to."""
+    """Return a name from a column that may hold anything."""
     return value if isinstance(value, str) else repr(value)
 
 

@@ -191,7 +191,7 @@ class Store:
         return await self._read(query, again=False)
 
     async def _with_reader(self, how: Callable[..., Any], query: Callable[[sqlite3.Connection], T]) -> Any:
-        """One of `READERS` threads; whoever leaves a query that hangs leaves its thread for the last resort."""
+        """Run ``how`` on one of `READERS` threads, preferring those where no abandoned query hangs."""
         async with self._readers:
             key = min(self._free_readers, key=lambda number: (disk.stuck(self._key(number)), number))
             self._free_readers.remove(key)
