@@ -303,7 +303,7 @@ async def entered(manager: AbstractContextManager[T], *, what: object) -> AsyncI
 
 
 def expanded(text: str) -> Path:
-    """Return the path that ``text`` means; ``text`` as it stands where it begins with the home of a user who is not there."""
+    """Return the path that ``text`` means; where it begins with the home of no user, ``text`` as it stands."""
     try:
         return Path(text).expanduser()
     except RuntimeError:

@@ -23,7 +23,7 @@ ANSWER = struct.Struct("<IiQ")
 
 
 def with_hung(folder: Path) -> list[str]:
-    """Return what starts a program for which all that looks into ``folder`` waits for ever. Skips where that cannot be."""
+    """Return what starts a program for which ``folder`` hangs for ever. Skips where nothing may be mounted."""
     if not Path("/dev/fuse").exists():
         pytest.skip("a disk that hangs needs Linux's /dev/fuse")
     return [*own_mounts(folder), sys.executable, "-m", __name__, str(folder)]

@@ -63,7 +63,7 @@ def compile_text(text: str, file: str, state: Path) -> Compiled:
 
 
 async def compiled_file(path: Path, state: Path) -> Compiled:
-    """Do `compile_file` off the loop. Raises `ConfigFailedError` for whatever goes wrong, a disk that hangs included."""
+    """Do `compile_file` off the loop. Raises `ConfigFailedError` whatever goes wrong, a hanging disk included."""
     # A file that is saved anew does not wait for what the one before it hangs in.
     return await _compiled(str(path), compile_file, path, state, key=f"{path} {await _version(path)}")
 
