@@ -229,6 +229,7 @@ anyio.run(main, Path(sys.argv[1]))
 """
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux bounds a program's address space")
 def test_a_change_is_seen_once_there_are_threads_again(tmp_path: Path) -> None:
     path = tmp_path / "routes.yaml"
     path.write_text("before")
