@@ -20,7 +20,7 @@ from .app.secrets import unresolved
 from .app.serve import serve
 from .config.load import ConfigFailedError
 from .config.places import places
-from .logs import logging_to
+from .logs import leave, logging_to
 from .server.claim import SocketTakenError
 
 EXIT_CONFIG = 2
@@ -41,12 +41,10 @@ def main() -> None:
     """
 
 
-@main.command("serve")
-@click.option("--config", type=click.Path(path_type=Path), help="The routes.yaml to use.  [env: ROUTERD_CONFIG]")
-@click.option("--socket", type=click.Path(path_type=Path), help="The Unix socket to listen on.  [env: ROUTERD_SOCKET]")
-@click.option(
-    "--state-dir", type=click.Path(path_type=Path), help="Where state and logs are kept.  [env: ROUTERD_STATE_DIR]"
-)
+@main.command("serve")  # of type Path: click.Path asks the disk, which may hang
+@click.option("--config", type=Path, help="The routes.yaml to use.  [env: ROUTERD_CONFIG]")
+@click.option("--socket", type=Path, help="The Unix socket to listen on.  [env: ROUTERD_SOCKET]")
+@click.option("--state-dir", type=Path, help="Where state and logs are kept.  [env: ROUTERD_STATE_DIR]")
 @click.option("--quiet", is_flag=True, help="Log to the file only, not to the terminal.")
 @click.option("--agent", is_flag=True, help="As a login agent is run: log to the file only; end if it hangs.")
 def serve_command(config: Path | None, socket: Path | None, state_dir: Path | None, quiet: bool, agent: bool) -> None:
@@ -76,16 +74,16 @@ def serve_command(config: Path | None, socket: Path | None, state_dir: Path | No
         match failure:
             case ConfigFailedError():
                 click.echo("\n".join(str(e) for e in failure.errors), err=True)
-                sys.exit(EXIT_CONFIG)
+                leave(EXIT_CONFIG)
             case SocketTakenError() | OSError():
                 click.echo(f"routerd: {failure}", err=True)
-                sys.exit(EXIT_CANNOT_START)
+                leave(EXIT_CANNOT_START)
         raise
-    sys.exit(EXIT_AGAIN if again else 0)
+    leave(EXIT_AGAIN if again else 0)
 
 
 @main.command("secrets")
-@click.option("--config", type=click.Path(path_type=Path), help="The routes.yaml to use.  [env: ROUTERD_CONFIG]")
+@click.option("--config", type=Path, help="The routes.yaml to use.  [env: ROUTERD_CONFIG]")
 def secrets_command(config: Path | None) -> None:
     """Say as JSON which secrets of routes.yaml cannot be had here. `routerctl install` asks so in the agent's place.
 

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import anyio
 import structlog
-from anyio import to_thread
 
 from routerd_client.records import FailureKind, ModelStatus
 
+from .. import disk
 from ..agent.activation import activated
 from ..agent.hang import HangGuard
 from ..agent.notify import Notifier
@@ -35,7 +35,7 @@ from ..supervisor.effects import Find, Prepare
 from ..supervisor.errors import ProcessFailedError
 from ..supervisor.supervisor import Sizing, Supervisor
 from ..tasks import BackgroundTasks, FailureLog
-from .compiled import compile_file, without_preload
+from .compiled import compiled_file, without_preload
 from .daemon import Daemon
 from .upkeep import keep_reachable, python_gone
 from .waiting import right_config
@@ -64,13 +64,12 @@ async def running(
     ``counter`` how processes are started, where it is not the usual way. ``given`` are sockets that listen
     already. Raises `ConfigFailedError`, `SocketTakenError` or ``OSError`` where it cannot start.
     """
-    first = await to_thread.run_sync(compile_file, places.config, places.state)
-    places.state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    first = await compiled_file(places.config, places.state)
     hub = Hub()
-    with (
-        claim(places.socket, given) as socket_lock,
-        hold(places.state) as state_lock,
-        counted(places.state) as crashes,
+    async with (
+        disk.entered(claim(places.socket, given), what=places.socket) as socket_lock,
+        disk.entered(hold(places.state), what=places.state) as state_lock,
+        disk.entered(counted(places.state), what=places.state) as crashes,
     ):
         if looping(crashes, time.time()):
             log.warning("routerd.crash_loop", crashes=len(crashes), preload=False)
@@ -208,13 +207,16 @@ async def _prepare(places: Places, reference: str, on_phase: Callable[[str, floa
 
 
 async def _find(places: Places, reference: str) -> Path | None:
-    return await to_thread.run_sync(_folder, places, reference)
+    try:
+        return await disk.run(_folder, places, reference, what=f"the model {reference}")
+    except OSError:
+        return None
 
 
 def _folder(places: Places, reference: str) -> Path | None:
     try:
         return resolve(ModelReference.parse(reference, places.config.parent), places.cache)
-    except (ModelError, ValueError, OSError):
+    except (ModelError, ValueError, OSError, RecursionError):
         return None  # whoever loads it is told why
 
 

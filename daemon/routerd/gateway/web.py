@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
+import anyio.lowlevel
 import structlog
 from aiohttp import web
 from aiohttp.http_exceptions import ContentEncodingError, LineTooLong
@@ -53,6 +54,8 @@ class Front:
         wait_s: float = WAIT_S,
     ) -> None:
         self.guard: Guard | None = None
+        self.renew_token: Callable[[], Awaitable[None]] = anyio.lowlevel.checkpoint
+        """Called before each question to the guard, so that a new token counts from the next request on."""
         self.server = Server(self._handle, self._misread, idle_s=idle_s)
         self._services = services
         self._body_s = body_s
@@ -104,7 +107,7 @@ class Front:
         format_ = format_of(request.path, request.headers)
         try:
             if not _is_local(request.protocol.sockname):
-                self._admit(request)
+                await self._admit(request)
             return await self._answer(request, id_)
         except RefusedError as error:
             return self._refuse(request, id_, format_, error.refusal, error.headers)
@@ -125,7 +128,8 @@ class Front:
         finally:
             self._open.discard(task)
 
-    def _admit(self, request: web.BaseRequest) -> None:
+    async def _admit(self, request: web.BaseRequest) -> None:
+        await self.renew_token()
         if self.guard is None:
             raise refused(403, "HTTP is not served here any more")
         self.guard.check(request.path, request.headers)
