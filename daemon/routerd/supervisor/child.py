@@ -289,7 +289,8 @@ class Worker:
         ours = self._dismissed or self._death.kind is FailureKind.OVERLOADED
         unsent = self._outgoing.unsent
         for stream in self._streams.values():
-            stream.fail(replace(self._death, died=not ours and stream.id not in unsent))
+            there = not ours and stream.id not in unsent
+            stream.fail(replace(self._death, died=f"{self._name}:{self.pid}" if there else ""))
         for question in self._questions.values():
             question.settle(None)
 
