@@ -7,11 +7,20 @@ Everywhere, ``None``, ``""`` and ``[]`` mean "no opinion"; ``0`` and ``False`` a
 from __future__ import annotations
 
 from enum import Enum
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from ._open_enum import OpenEnum
+
+MOST_MESSAGES = 20_000
+"""Of one request: more than any model's context has room for."""
+MOST_PARTS = 20_000
+"""Of one message."""
+MOST_TOOLS = 10_000
+MOST_STOPS = 1_000
+MOST_CONTEXT = 10_000
+"""Keys of a request's context."""
 
 
 class Priority(Enum):
@@ -74,9 +83,9 @@ class Message(Struct, frozen=True, omit_defaults=True):
     """
 
     role: Literal["system", "developer", "user", "assistant", "tool"]
-    content: str | list[Part] | None = None
+    content: str | Annotated[list[Part], Meta(max_length=MOST_PARTS)] | None = None
     name: str | None = None
-    tool_calls: list[ToolCall] = []
+    tool_calls: Annotated[list[ToolCall], Meta(max_length=MOST_PARTS)] = []
     tool_call_id: str | None = None
     reasoning: str | None = None
     refusal: str | None = None
@@ -145,20 +154,20 @@ class ChatRequest(Struct, frozen=True, omit_defaults=True, kw_only=True):
     format (``{"openai": {...}}``), for backends of it.
     """
 
-    messages: list[Message]
+    messages: Annotated[list[Message], Meta(max_length=MOST_MESSAGES)]
     model: str = ""
-    tools: list[Tool] = []
+    tools: Annotated[list[Tool], Meta(max_length=MOST_TOOLS)] = []
     tool_choice: Literal["auto", "none", "required"] | NamedTool | None = None
     parallel_tool_calls: bool | None = None
     response_format: ResponseFormat | None = None
     sampling: Sampling = Sampling()
-    stop: list[str] = []
+    stop: Annotated[list[str], Meta(max_length=MOST_STOPS)] = []
     max_tokens: int | None = None
     logprobs: bool = False
     top_logprobs: int = 0
     reasoning_effort: str | None = None
     template_args: dict[str, Any] = {}
-    context: dict[str, str] = {}
+    context: Annotated[dict[str, str], Meta(max_length=MOST_CONTEXT)] = {}
     session: str = ""
     priority: Priority | None = None
     deadline_s: float | None = None

@@ -47,6 +47,8 @@ HOPS = "x-routerd-hops"
 """The header that counts the routers a request came through: two that ask each other would never end."""
 MAX_ERROR = 2**16
 """Bytes that are read of an error's body."""
+MAX_ANSWER = 2**24
+"""Characters of an answer: what is longer would not fit into a frame to the caller."""
 _CLOSE_S = 1.0
 _SLICE = 2**15
 """Bytes of a stream that are read at once: there may be thousands of events in them."""
@@ -289,6 +291,7 @@ class _Answer:
         self._waiting = waiting
         self._first: float | None = None
         self._last = 0.0
+        self._chars = 0
 
     @property
     def decode_s(self) -> float | None:
@@ -299,11 +302,19 @@ class _Answer:
         found = [piece for piece in pieces if piece is not None]
         if not found:
             return
+        self._chars += sum(map(_size, found))
+        if self._chars > MAX_ANSWER:
+            raise BackendError(FailureKind.MALFORMED, "the API sent more than any answer can be")
         self._last = perf_counter()
         self._first = self._first or self._last
         self._waiting.pause()
         await self._emit(found[0] if len(found) == 1 else _joined(found))
         self._waiting.go_on()
+
+
+def _size(piece: Piece) -> int:
+    calls = sum(len(call.function.name) + len(call.function.arguments) for call in piece.tool_calls)
+    return len(piece.text) + len(piece.reasoning) + calls
 
 
 def _joined(pieces: list[Piece]) -> Piece:

@@ -207,9 +207,9 @@ def _conversation(asked: Body, left_out: list[str]) -> list[Message]:
     items = [_Item(role="user", content=asked.input)] if isinstance(asked.input, str) else asked.input
     for at, item in enumerate(items):
         _add(conversation, item, f"input[{at}]", left_out)
-    if not conversation.messages:
+    if not (messages := conversation.messages):
         raise BadRequestError("input is empty: at least one message is needed", "input")
-    return conversation.messages
+    return messages
 
 
 def _add(conversation: Conversation, item: _Item, place: str, left_out: list[str]) -> None:

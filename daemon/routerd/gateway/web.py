@@ -15,10 +15,11 @@ from msgspec.structs import replace
 from routerd_client.protocol import Done, Error, ErrorCode, Routed
 
 from .. import __version__
+from ..dispatch.elements import TOO_MANY, too_many
 from ..dispatch.run import Call, Emit
 from .caller import client_name, laid_on
 from .connection import MAX_BODY, Server
-from .format import LEFT_OUT, ROUTE, BadRequestError, Format, Refusal, Writer, bad_request, refusal, spoken_in
+from .format import LEFT_OUT, ROUTE, BadRequestError, Format, Refusal, Writer, bad_request, limit, refusal, spoken_in
 from .formats import FORMATS, format_of
 from .guard import Guard
 from .page import SHUTTING_DOWN, Ask, RefusedError, refused
@@ -150,6 +151,7 @@ class Front:
     async def _chat(self, request: web.BaseRequest, id_: str, format_: Format) -> web.StreamResponse:
         asked = format_.read(await self._body(request), request.headers)
         chat = laid_on(asked.chat, request.headers)
+        limit(chat)
         if self._services.draining:
             return self._refuse(request, id_, format_, refusal(SHUTTING_DOWN))
         call = Call(id=0, request_id=id_, chat=chat, client=client_name(request.headers))
@@ -206,7 +208,13 @@ class Front:
         return await self._services.dispatcher.chat(self._services.generation, call, emit)
 
     async def _body(self, request: web.BaseRequest) -> bytes:
-        """All of the request's body."""
+        """All of the request's body, which can be decoded in a moment."""
+        body = await self._received(request)
+        if await too_many(body):
+            raise BadRequestError(TOO_MANY)
+        return body
+
+    async def _received(self, request: web.BaseRequest) -> bytes:
         if (request.content_length or 0) > MAX_BODY:
             raise refused(413, f"the request is larger than {MAX_BODY >> 20} MB")
         if request.headers.get("expect", "").lower() == "100-continue":

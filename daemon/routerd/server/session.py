@@ -14,6 +14,7 @@ from routerd_client.framing import FrameTooLongError
 from routerd_client.protocol import PROTOCOL, Cancel, Error, ErrorCode, Event, Hello, Request, Welcome
 
 from .. import __version__
+from ..dispatch.elements import TOO_MANY, too_many
 from .codec import SPOKEN, Codec, FrameCodec, LineCodec
 from .handlers import BACKGROUND, IMMEDIATE
 from .outbox import Outbox
@@ -62,7 +63,7 @@ class Session:
                 await self._refuse(f"{error}; the connection is closed")
                 return
             # Whatever one receive brought is answered in one send.
-            answers = [self._codec.encode(event) for body in bodies if (event := self._handle(body, tasks))]
+            answers = [self._encoded(event) for body in bodies if (event := await self._taken(body, tasks))]
             if answers:
                 await self._outbox.put_now(b"".join(answers))
             try:
@@ -86,6 +87,22 @@ class Session:
         await self._outbox.put_now(self._codec.encode(error))
         with anyio.move_on_after(1.0):
             await self._outbox.flush()
+
+    async def _taken(self, body: bytes, tasks: anyio.abc.TaskGroup) -> Event | None:
+        if isinstance(self._codec, LineCodec) and await too_many(body):
+            return self._codec.rejected(body, TOO_MANY)
+        return self._handle(body, tasks)
+
+    def _encoded(self, event: Event) -> bytes:
+        """The bytes of ``event``, or of an error where it has what cannot be sent: the connection's other requests
+        go on."""
+        try:
+            return self._codec.encode(event)
+        except Exception as error:
+            log.exception("event.unsendable", event=type(event).__name__)
+            message = f"the daemon made a mistake: its answer cannot be sent: {type(error).__name__}"
+            hint = "routerd's log has the details; please report it"
+            return self._codec.encode(Error(id=event.id, code=ErrorCode.INTERNAL, message=message, hint=hint))
 
     def _handle(self, body: bytes, tasks: anyio.abc.TaskGroup) -> Event | None:
         """The answer, where it is there at once; otherwise a task that will send it."""
@@ -137,7 +154,7 @@ class Session:
             terminal = Error(id=request.id, code=ErrorCode.CANCELLED, message="the request was cancelled")
         try:
             # Until it is sent the request is open: a client that does not read cannot have more answered.
-            await respond(terminal)
+            await self._outbox.put(self._encoded(terminal))
         finally:
             del self._open[request.id]
 
