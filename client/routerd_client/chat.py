@@ -21,6 +21,8 @@ MOST_TOOLS = 10_000
 MOST_STOPS = 1_000
 MOST_CONTEXT = 10_000
 """Keys of a request's context."""
+LONGEST_NAME = 4096
+"""Characters of a model's or a session's name."""
 
 
 class Priority(Enum):
@@ -155,7 +157,7 @@ class ChatRequest(Struct, frozen=True, omit_defaults=True, kw_only=True):
     """
 
     messages: Annotated[list[Message], Meta(max_length=MOST_MESSAGES)]
-    model: str = ""
+    model: Annotated[str, Meta(max_length=LONGEST_NAME)] = ""
     tools: Annotated[list[Tool], Meta(max_length=MOST_TOOLS)] = []
     tool_choice: Literal["auto", "none", "required"] | NamedTool | None = None
     parallel_tool_calls: bool | None = None
@@ -168,7 +170,7 @@ class ChatRequest(Struct, frozen=True, omit_defaults=True, kw_only=True):
     reasoning_effort: str | None = None
     template_args: dict[str, Any] = {}
     context: Annotated[dict[str, str], Meta(max_length=MOST_CONTEXT)] = {}
-    session: str = ""
+    session: Annotated[str, Meta(max_length=LONGEST_NAME)] = ""
     priority: Priority | None = None
     deadline_s: float | None = None
     local_only: bool | None = None

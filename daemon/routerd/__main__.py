@@ -18,6 +18,7 @@ import msgspec
 from . import __version__, lean  # noqa: F401 - before all that imports structlog
 from .app.secrets import unresolved
 from .app.serve import serve
+from .app.signals import hold
 from .config.load import ConfigFailedError
 from .config.places import places
 from .logs import logging_to
@@ -61,6 +62,7 @@ def serve_command(config: Path | None, socket: Path | None, state_dir: Path | No
     Exit codes: 0 stopped, 2 the configuration is wrong, 3 it cannot start (socket, folders). With --agent also
     70 it hung, 75 the Python that runs it was removed: both are for the service manager, which starts it again.
     """
+    hold()
     os.umask(0o077)  # whatever it makes, folders on the way among it, is its user's alone
     _raise_descriptor_limit()
     _stay_responsive()

@@ -47,6 +47,8 @@ HOPS = "x-routerd-hops"
 """The header that counts the routers a request came through: two that ask each other would never end."""
 MAX_ERROR = 2**16
 """Bytes that are read of an error's body."""
+_MANY, _LONG = 500, 2**18
+"""Messages, and characters or parts of one, that take a while to write down."""
 MAX_ANSWER = 2**24
 """Characters of an answer: what is longer would not fit into a frame to the caller."""
 _CLOSE_S = 1.0
@@ -141,7 +143,11 @@ class HttpBackend:
         return None
 
     async def answer(self, chat: ChatRequest, emit: Emit, terms: Terms) -> End:
+        if large := _is_large(chat):
+            await asyncio.sleep(0)  # the decision took a while too
         body = self._written(chat, terms)
+        if large:
+            await asyncio.sleep(0)
         errand = _Errand(self._url, body, chat.hops, patient=chat.when_full in (None, "wait"))
         return await self._ask(errand, emit, terms, partial(self._read, emit))
 
@@ -310,6 +316,11 @@ class _Answer:
         self._waiting.pause()
         await self._emit(found[0] if len(found) == 1 else _joined(found))
         self._waiting.go_on()
+
+
+def _is_large(chat: ChatRequest) -> bool:
+    """Whether ``chat`` takes a while to write down."""
+    return len(chat.messages) > _MANY or any(len(message.content or "") > _LONG for message in chat.messages)
 
 
 def _size(piece: Piece) -> int:

@@ -4,6 +4,7 @@ hundred megabytes of text, and nobody else is answered meanwhile."""
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 
 MOST_ELEMENTS = 300_000
 """Values, objects and lists of one request. 20 000 messages, the most there may be, are a fifth of it."""
@@ -17,14 +18,23 @@ TOO_MANY = f"the request has more than {MOST_ELEMENTS} values, objects and lists
 
 async def too_many(body: bytes) -> bool:
     """Whether ``body``, a text of JSON, has more than `MOST_ELEMENTS`."""
-    if len(body) <= _SMALL or _signs(body) <= MOST_ELEMENTS:
+    if len(body) <= _SMALL:
         return False
-    counter = _Counter()
-    for at in range(0, len(body), _SLICE):
-        if counter.feed(body[at : at + _SLICE]) > MOST_ELEMENTS:
+    signs, counter = 0, _Counter()
+    async for piece in _pieces(body, _SLICE * 8):
+        signs += _signs(piece)
+    if signs <= MOST_ELEMENTS:
+        return False
+    async for piece in _pieces(body, _SLICE):  # most of them may stand in texts
+        if counter.feed(piece) > MOST_ELEMENTS:
             return True
-        await asyncio.sleep(0)
     return False
+
+
+async def _pieces(body: bytes, size: int) -> AsyncIterator[bytes]:
+    for at in range(0, len(body), size):
+        yield body[at : at + size]
+        await asyncio.sleep(0)
 
 
 def _signs(text: bytes) -> int:

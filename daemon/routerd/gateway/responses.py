@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from routerd_client.chat import (
+    MOST_MESSAGES,
     ChatRequest,
     Function,
     ImagePart,
@@ -90,7 +91,7 @@ class _Reasoning(Struct, frozen=True):
 class Body(Struct, frozen=True, kw_only=True):
     """What is read of a request."""
 
-    input: str | list[_Item]
+    input: str | Annotated[list[_Item], Meta(max_length=MOST_MESSAGES)]
     model: str | None = None
     instructions: str | None = None
     tools: list[ToolSpec] | None = None

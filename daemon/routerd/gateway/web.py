@@ -10,6 +10,7 @@ from collections.abc import Mapping
 import structlog
 from aiohttp import web
 from aiohttp.http_exceptions import ContentEncodingError, LineTooLong
+from anyio import to_thread
 from msgspec.structs import replace
 
 from routerd_client.protocol import Done, Error, ErrorCode, Routed
@@ -35,6 +36,8 @@ IDLE_S = 75.0
 """How long a connection may be silent between requests."""
 CLOSE_S = 1.0
 
+_LARGE = 2**20
+"""Bytes of a request that take a while to read."""
 _MAX_HEADER = 1000
 """Characters of a header whose text others gave."""
 
@@ -149,7 +152,11 @@ class Front:
         return web.Response(status=reply.status, body=reply.body, headers=headers)
 
     async def _chat(self, request: web.BaseRequest, id_: str, format_: Format) -> web.StreamResponse:
-        asked = format_.read(await self._body(request), request.headers)
+        body = await self._body(request)
+        if len(body) > _LARGE:  # beside the loop, which gets its turns between one step and the next
+            asked = await to_thread.run_sync(format_.read, body, request.headers)
+        else:
+            asked = format_.read(body, request.headers)
         chat = laid_on(asked.chat, request.headers)
         limit(chat)
         if self._services.draining:
