@@ -14,7 +14,7 @@ from .fault import COOLDOWN, FIRST_SAYS, SECOND, Api, Expect, Fault, Worker, api
 
 SILENT = {"timeouts": {"connect": "5s", "first_token": "500ms", "stall": "500ms"}}
 """For the backends that fall silent; the others keep their time, however busy the machine is."""
-DEEP = f"data: {'[' * 12_000}{']' * 12_000}\n\n"
+DEEP = 'data: {"type": "x", "unknown": ' + "[" * 12_000 + "]" * 12_000 + "}\n\n"
 SLOW = 0.05
 """Between two pieces: what comes together with a fault may share its fate."""
 
