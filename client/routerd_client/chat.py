@@ -21,6 +21,8 @@ MOST_TOOLS = 10_000
 MOST_STOPS = 1_000
 MOST_CONTEXT = 10_000
 """Keys of a request's context."""
+MOST_BIASES = 300_000
+"""Tokens with a bias: a vocabulary's."""
 LONGEST_NAME = 4096
 """Characters of a model's or a session's name."""
 
@@ -140,7 +142,7 @@ class Sampling(Struct, frozen=True, omit_defaults=True):
     frequency_penalty: float | None = None
     xtc_probability: float | None = None
     xtc_threshold: float | None = None
-    logit_bias: dict[int, float] = {}
+    logit_bias: Annotated[dict[int, float], Meta(max_length=MOST_BIASES)] = {}
     seed: int | None = None
 
 
