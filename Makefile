@@ -15,7 +15,7 @@ help:
 	@echo "make test-agents   run real agents against it (Linux; installs them from their registries; 10 minutes)"
 	@echo "make lint types imports   the other checks of .ci/run"
 	@echo "make bench  the benchmarks, quickly"
-	@echo "make soak   hours of use in minutes, then the daemon killed 400 times and the ledger's writer 50 (Linux, half an hour)"
+	@echo "make soak   hours of use in minutes, an hour of odd answers and requests, then the daemon killed 400 times and the ledger's writer 50 (Linux, two hours)"
 
 $(VENV)/installed: pyproject.toml client/pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("routerd needs Python 3.11 or newer; say: make PYTHON=python3.12 ...") if sys.version_info < (3, 11) else None'
@@ -60,6 +60,7 @@ bench: $(VENV)/dev
 soak: $(VENV)/dev
 	$(BIN)/python -m benchmarks.soak
 	ROUTERD_KILL_ROUNDS=100 $(BIN)/python -m pytest tests/process/test_orphans.py
+	ROUTERD_FUZZ_SECONDS=600 $(BIN)/python -m pytest tests/faults/test_fuzz.py
 	ROUTERD_KILL_ROUNDS=50 $(BIN)/python -m pytest tests/process/test_ledger_kill.py
 
 clean:

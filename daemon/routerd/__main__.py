@@ -82,6 +82,9 @@ def serve_command(config: Path | None, socket: Path | None, state_dir: Path | No
             case SocketTakenError() | OSError():
                 click.echo(f"routerd: {failure}", err=True)
                 sys.exit(EXIT_CANNOT_START)
+            case RuntimeError() if "new thread" in str(failure):
+                click.echo("routerd: the system gives it no threads; see `ulimit -u` and what else runs", err=True)
+                sys.exit(EXIT_CANNOT_START)
         raise
     sys.exit(EXIT_AGAIN if again else 0)
 

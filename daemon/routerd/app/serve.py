@@ -36,6 +36,7 @@ from ..supervisor.errors import ProcessFailedError
 from ..supervisor.supervisor import Sizing, Supervisor
 from .compiled import compile_file, without_preload
 from .daemon import Daemon
+from .pool import start_pool
 from .signals import ENDING, IGNORED, QUIT, RELOAD, TAKEN, name, stacks
 from .upkeep import keep_reachable, python_gone
 from .waiting import right_config
@@ -121,6 +122,7 @@ async def serve(places: Places, *, agent: bool = False) -> bool:
     hangs, or where the Python that runs it is removed. Returns whether it is to be started again.
     """
     notifier, given = Notifier(os.environ), activated(os.environ)
+    await start_pool()
     with anyio.open_signal_receiver(*TAKEN) as signals:
         if agent and not await _configured(places, given, notifier, signals):
             return False

@@ -9,7 +9,6 @@ from time import perf_counter
 
 import anyio
 import structlog
-from anyio import to_thread
 from msgspec.structs import replace
 
 from routerd_client.chat import ChatRequest, Message, TokenLogprob, ToolCall
@@ -21,6 +20,7 @@ from ..quality.degenerate import Finding
 from ..quality.gate import Gate, examine
 from ..routing.terms import Terms
 from ..spend.quota import Told
+from .beside import beside_loop
 from .escalate import measured_by, watched
 
 log = structlog.get_logger()
@@ -187,7 +187,7 @@ class Reception:
             watch=None if every else self._watch,
         )
         try:
-            return await to_thread.run_sync(look) if self._takes_long() else look()
+            return await beside_loop(look) if self._takes_long() else look()
         except Exception:
             log.exception("answer.not_judged", attempt=self.attempt)
             return None

@@ -6,16 +6,17 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Mapping
+from functools import partial
 
 import structlog
 from aiohttp import web
 from aiohttp.http_exceptions import ContentEncodingError, LineTooLong
-from anyio import to_thread
 from msgspec.structs import replace
 
 from routerd_client.protocol import Done, Error, ErrorCode, Routed
 
 from .. import __version__
+from ..dispatch.beside import beside_loop
 from ..dispatch.elements import TOO_MANY, too_many
 from ..dispatch.run import Call, Emit
 from .caller import client_name, laid_on
@@ -154,7 +155,7 @@ class Front:
     async def _chat(self, request: web.BaseRequest, id_: str, format_: Format) -> web.StreamResponse:
         body = await self._body(request)
         if len(body) > _LARGE:  # beside the loop, which gets its turns between one step and the next
-            asked = await to_thread.run_sync(format_.read, body, request.headers)
+            asked = await beside_loop(partial(format_.read, body, request.headers))
         else:
             asked = format_.read(body, request.headers)
         chat = laid_on(asked.chat, request.headers)
