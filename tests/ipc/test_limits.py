@@ -127,3 +127,19 @@ async def test_an_answer_too_large_for_a_frame_is_that_backends_failure(tmp_path
             done = await client.chat("Hello?")
 
     assert (done.backend, done.text) == ("other", "Hello, world!")
+
+
+@pytest.mark.parametrize("amount", [10**15 + 1, 2**62, 2**63, 2**70])
+async def test_absurd_amounts_are_not_booked(tmp_path: Path, amount: int) -> None:
+    bodies: list[dict[str, Any]] = [
+        {"type": "record_spend", "id": 1, "provider": "openai", "model": "m", "cost_microusd": amount},
+        {"type": "record_spend", "id": 2, "provider": "openai", "model": "m", "prompt_tokens": amount},
+        {"type": "set_spent", "id": 3, "day_microusd": amount, "month_microusd": amount},
+        {"type": "chat", "id": 4, "chat": {"messages": [HELLO]}},
+    ]
+    data = b"".join(json.dumps(body).encode() + b"\n" for body in bodies)
+    async with fake_api() as api, running_daemon(tmp_path, cloud(api.base_url)) as running:
+        found = {event["id"]: event for event in await exchanged(running, data, 4, framed=False)}
+
+    assert [found[number].get("code") for number in (1, 2, 3)] == ["bad_request"] * 3
+    assert found[4]["type"] == "done"

@@ -25,6 +25,8 @@ log = structlog.get_logger()
 MAX_OPEN = 1024
 """Requests one connection may have open at a time."""
 
+MAX_NAME = 256
+"""Characters of a client's name that are kept."""
 HANG_UP_POLL_S = 0.05
 
 Respond = Callable[[Event], Awaitable[None]]
@@ -129,7 +131,7 @@ class Session:
         return None
 
     def _hello(self, request: Hello) -> Event:
-        self.client = request.client
+        self.client = request.client[:MAX_NAME]
         if request.protocol == PROTOCOL:
             return Welcome(id=request.id, protocol=PROTOCOL, version=__version__, pid=os.getpid())
         older = "daemon" if request.protocol > PROTOCOL else "client"
