@@ -18,6 +18,7 @@ import msgspec
 from . import __version__, lean  # noqa: F401 - before all that imports structlog
 from .app.secrets import unresolved
 from .app.serve import serve
+from .app.signals import hold
 from .config.load import ConfigFailedError
 from .config.places import places
 from .logs import leave, logging_to
@@ -59,6 +60,7 @@ def serve_command(config: Path | None, socket: Path | None, state_dir: Path | No
     Exit codes: 0 stopped, 2 the configuration is wrong, 3 it cannot start (socket, folders). With --agent also
     70 it hung, 75 the Python that runs it was removed: both are for the service manager, which starts it again.
     """
+    hold()
     os.umask(0o077)  # whatever it makes, folders on the way among it, is its user's alone
     _raise_descriptor_limit()
     _stay_responsive()
@@ -77,6 +79,9 @@ def serve_command(config: Path | None, socket: Path | None, state_dir: Path | No
                 leave(EXIT_CONFIG)
             case SocketTakenError() | OSError():
                 click.echo(f"routerd: {failure}", err=True)
+                leave(EXIT_CANNOT_START)
+            case RuntimeError() if "new thread" in str(failure):
+                click.echo("routerd: the system gives it no threads; see `ulimit -u` and what else runs", err=True)
                 leave(EXIT_CANNOT_START)
         raise
     leave(EXIT_AGAIN if again else 0)

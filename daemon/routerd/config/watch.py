@@ -14,6 +14,7 @@ from watchfiles import awatch
 
 from .. import disk
 from .load import digest, read_bytes
+from .threads import require_threads
 
 T = TypeVar("T")
 log = structlog.get_logger()
@@ -23,6 +24,7 @@ _SETTLE = 0.1
 _SETTLE_ROUNDS = 20  # a file that never comes to rest is reported all the same
 _AWAY = 1.0  # some put a file away before they write it anew
 _MAX_LINKS = 40
+_THREADS = 3
 
 _Folders = dict[str, tuple[int, int]]
 
@@ -115,6 +117,7 @@ async def _nudges(path: Path, stop: anyio.Event, poll: float) -> AsyncGenerator[
 
 
 async def _events(folders: _Folders, stop: anyio.Event, poll: float) -> AsyncGenerator[bool, None]:
+    require_threads(_THREADS)  # without them the watcher's own code, which is not Python's, aborts the process
     watching = awatch(
         *folders,
         watch_filter=None,
