@@ -15,7 +15,7 @@ help:
 	@echo "make test-agents   run real agents against it (Linux; installs them from their registries; 10 minutes)"
 	@echo "make lint types imports words   the other checks of .ci/run"
 	@echo "make bench  the benchmarks, quickly"
-	@echo "make soak   hours of use in minutes, then the daemon killed 400 times and the ledger's writer 50, then an hour of odd requests (Linux, an hour and a half)"
+	@echo "make soak   hours of use in minutes, the daemon killed 400 times and the ledger's writer 50, then hours of odd requests, answers and files (Linux)"
 
 $(VENV)/installed: pyproject.toml client/pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("routerd needs Python 3.11 or newer; say: make PYTHON=python3.12 ...") if sys.version_info < (3, 11) else None'
@@ -63,8 +63,10 @@ bench: $(VENV)/dev
 soak: $(VENV)/dev
 	$(BIN)/python -m benchmarks.soak
 	ROUTERD_KILL_ROUNDS=100 $(BIN)/python -m pytest tests/process/test_orphans.py
+	ROUTERD_FUZZ_SECONDS=600 $(BIN)/python -m pytest tests/faults/test_fuzz.py
 	ROUTERD_KILL_ROUNDS=50 $(BIN)/python -m pytest tests/process/test_ledger_kill.py
 	ROUTERD_FUZZ_SECONDS=3600 $(BIN)/python -m pytest -o faulthandler_timeout=0 tests/process/test_request_fuzz.py
+	ROUTERD_FUZZ_SECONDS=900 $(BIN)/python -m pytest -o faulthandler_timeout=0 tests/process/test_bad_files.py tests/process/test_damaged_ledger.py -k any
 
 clean:
 	rm -rf $(VENV) dist .mypy_cache .ruff_cache .hypothesis .import_linter_cache

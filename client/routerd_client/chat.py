@@ -7,11 +7,24 @@ Everywhere, ``None``, ``""`` and ``[]`` mean "no opinion"; ``0`` and ``False`` a
 from __future__ import annotations
 
 from enum import Enum
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from ._open_enum import OpenEnum
+
+MOST_MESSAGES = 20_000
+"""Of one request: more than any model's context has room for."""
+MOST_PARTS = 20_000
+"""Of one message."""
+MOST_TOOLS = 10_000
+MOST_STOPS = 1_000
+MOST_CONTEXT = 10_000
+"""Keys of a request's context."""
+MOST_BIASES = 300_000
+"""Tokens with a bias: a vocabulary's."""
+LONGEST_NAME = 4096
+"""Characters of a model's or a session's name."""
 
 
 class Priority(Enum):
@@ -74,9 +87,9 @@ class Message(Struct, frozen=True, omit_defaults=True):
     """
 
     role: Literal["system", "developer", "user", "assistant", "tool"]
-    content: str | list[Part] | None = None
+    content: str | Annotated[list[Part], Meta(max_length=MOST_PARTS)] | None = None
     name: str | None = None
-    tool_calls: list[ToolCall] = []
+    tool_calls: Annotated[list[ToolCall], Meta(max_length=MOST_PARTS)] = []
     tool_call_id: str | None = None
     reasoning: str | None = None
     refusal: str | None = None
@@ -129,7 +142,7 @@ class Sampling(Struct, frozen=True, omit_defaults=True):
     frequency_penalty: float | None = None
     xtc_probability: float | None = None
     xtc_threshold: float | None = None
-    logit_bias: dict[int, float] = {}
+    logit_bias: Annotated[dict[int, float], Meta(max_length=MOST_BIASES)] = {}
     seed: int | None = None
 
 
@@ -145,21 +158,21 @@ class ChatRequest(Struct, frozen=True, omit_defaults=True, kw_only=True):
     format (``{"openai": {...}}``), for backends of it.
     """
 
-    messages: list[Message]
-    model: str = ""
-    tools: list[Tool] = []
+    messages: Annotated[list[Message], Meta(max_length=MOST_MESSAGES)]
+    model: Annotated[str, Meta(max_length=LONGEST_NAME)] = ""
+    tools: Annotated[list[Tool], Meta(max_length=MOST_TOOLS)] = []
     tool_choice: Literal["auto", "none", "required"] | NamedTool | None = None
     parallel_tool_calls: bool | None = None
     response_format: ResponseFormat | None = None
     sampling: Sampling = Sampling()
-    stop: list[str] = []
+    stop: Annotated[list[str], Meta(max_length=MOST_STOPS)] = []
     max_tokens: int | None = None
     logprobs: bool = False
     top_logprobs: int = 0
     reasoning_effort: str | None = None
     template_args: dict[str, Any] = {}
-    context: dict[str, str] = {}
-    session: str = ""
+    context: Annotated[dict[str, str], Meta(max_length=MOST_CONTEXT)] = {}
+    session: Annotated[str, Meta(max_length=LONGEST_NAME)] = ""
     priority: Priority | None = None
     deadline_s: float | None = None
     local_only: bool | None = None

@@ -18,9 +18,10 @@ import msgspec
 from . import __version__, lean  # noqa: F401 - before all that imports structlog
 from .app.secrets import unresolved
 from .app.serve import serve
+from .app.signals import hold
 from .config.load import ConfigFailedError
 from .config.places import places
-from .logs import logging_to
+from .logs import leave, logging_to
 from .server.claim import SocketTakenError
 
 EXIT_CONFIG = 2
@@ -41,12 +42,10 @@ def main() -> None:
     """
 
 
-@main.command("serve")
-@click.option("--config", type=click.Path(path_type=Path), help="The routes.yaml to use.  [env: ROUTERD_CONFIG]")
-@click.option("--socket", type=click.Path(path_type=Path), help="The Unix socket to listen on.  [env: ROUTERD_SOCKET]")
-@click.option(
-    "--state-dir", type=click.Path(path_type=Path), help="Where state and logs are kept.  [env: ROUTERD_STATE_DIR]"
-)
+@main.command("serve")  # of type Path: click.Path asks the disk, which may hang
+@click.option("--config", type=Path, help="The routes.yaml to use.  [env: ROUTERD_CONFIG]")
+@click.option("--socket", type=Path, help="The Unix socket to listen on.  [env: ROUTERD_SOCKET]")
+@click.option("--state-dir", type=Path, help="Where state and logs are kept.  [env: ROUTERD_STATE_DIR]")
 @click.option("--quiet", is_flag=True, help="Log to the file only, not to the terminal.")
 @click.option("--agent", is_flag=True, help="As a login agent is run: log to the file only; end if it hangs.")
 def serve_command(config: Path | None, socket: Path | None, state_dir: Path | None, quiet: bool, agent: bool) -> None:
@@ -61,6 +60,7 @@ def serve_command(config: Path | None, socket: Path | None, state_dir: Path | No
     Exit codes: 0 stopped, 2 the configuration is wrong, 3 it cannot start (socket, folders). With --agent also
     70 it hung, 75 the Python that runs it was removed: both are for the service manager, which starts it again.
     """
+    hold()
     os.umask(0o077)  # whatever it makes, folders on the way among it, is its user's alone
     _raise_descriptor_limit()
     _stay_responsive()
@@ -76,16 +76,19 @@ def serve_command(config: Path | None, socket: Path | None, state_dir: Path | No
         match failure:
             case ConfigFailedError():
                 click.echo("\n".join(str(e) for e in failure.errors), err=True)
-                sys.exit(EXIT_CONFIG)
+                leave(EXIT_CONFIG)
             case SocketTakenError() | OSError():
                 click.echo(f"routerd: {failure}", err=True)
-                sys.exit(EXIT_CANNOT_START)
+                leave(EXIT_CANNOT_START)
+            case RuntimeError() if "new thread" in str(failure):
+                click.echo("routerd: the system gives it no threads; see `ulimit -u` and what else runs", err=True)
+                leave(EXIT_CANNOT_START)
         raise
-    sys.exit(EXIT_AGAIN if again else 0)
+    leave(EXIT_AGAIN if again else 0)
 
 
 @main.command("secrets")
-@click.option("--config", type=click.Path(path_type=Path), help="The routes.yaml to use.  [env: ROUTERD_CONFIG]")
+@click.option("--config", type=Path, help="The routes.yaml to use.  [env: ROUTERD_CONFIG]")
 def secrets_command(config: Path | None) -> None:
     """Say as JSON which secrets of routes.yaml cannot be had here. `routerctl install` asks so in the agent's place.
 

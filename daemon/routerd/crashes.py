@@ -7,6 +7,8 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from . import disk
+
 KEEP = 20
 FOLDER = "crashes"
 """In the state folder."""
@@ -57,7 +59,7 @@ def kept(state: Path) -> Iterator[tuple[Path, Crash]]:
     """The reports and their files, the oldest first; what cannot be read is passed over. Blocks on the disk."""
     for file in _files(state / FOLDER):
         try:
-            yield file, parse(file.read_text("utf-8", "replace"))
+            yield file, parse(disk.read(file).decode("utf-8", "replace"))
         except (OSError, ValueError):
             continue
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 import threading
 from collections import deque
@@ -12,11 +13,13 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
-from typing import cast
+from typing import NoReturn, cast
 
 import msgspec
 import structlog
 from structlog.typing import EventDict, WrappedLogger
+
+from . import disk
 
 MAX_BYTES = 10_000_000
 MAX_AGE_S = 7 * 86_400.0
@@ -24,6 +27,8 @@ KEEP = 5
 
 _TOGETHER_S = 0.02
 """So long a line may wait for others, so that a busy loop is not disturbed for each."""
+STOP_S = 5.0
+"""How long the last lines may take."""
 MOST_WAITING = 50_000
 """Lines that may wait for a disk that is stuck; of further ones only their number is told."""
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
@@ -35,6 +40,8 @@ class _Lines:
 
     def __init__(self) -> None:
         self.least = _LEVELS["info"]
+        self.stuck = False
+        """Whether the thread still waits for its disk, after the end."""
         self._waiting: deque[EventDict] = deque()
         self._lost = 0
         self._news = threading.Event()
@@ -57,14 +64,17 @@ class _Lines:
     def written(self, handlers: Sequence[logging.Handler]) -> Iterator[None]:
         """Have ``handlers`` write the lines that come meanwhile, all of them."""
         self._end.clear()
-        thread = threading.Thread(target=self._run, args=(handlers,), name="log")
+        thread = threading.Thread(target=self._run, args=(handlers,), name="log", daemon=True)
         thread.start()
         try:
             yield
         finally:
             self._end.set()
             self._news.set()
-            thread.join()
+            thread.join(STOP_S)
+            self.stuck = thread.is_alive()
+            if self.stuck:
+                disk.hung.set()
 
     def _run(self, handlers: Sequence[logging.Handler]) -> None:
         while True:
@@ -96,12 +106,12 @@ def logging_to(file: Path | None, *, level: str = "info", terminal: bool = True)
     """Send every log line to ``file`` (a new one at 10 MB or after a week, five older kept) and, unless told
     otherwise, to stderr. Where the file cannot be opened they go to stderr in any case, and the first says why.
 
-    Leaving flushes.
+    Leaving flushes, for `STOP_S` at most.
     """
     handlers: list[logging.Handler] = []
     trouble: OSError | None = None
     try:
-        handlers += [_to_file(file)] if file else []
+        handlers += [disk.wait(_to_file, file, what=file)] if file else []
     except OSError as error:
         trouble = error
     if terminal or trouble:
@@ -128,11 +138,19 @@ def logging_to(file: Path | None, *, level: str = "info", terminal: bool = True)
                 structlog.get_logger().warning("log.unwritable", path=str(file), error=str(trouble))
             yield
     finally:
-        for handler in handlers:
+        for handler in () if _lines.stuck else handlers:
             try:
                 handler.close()
             except OSError:
                 pass  # a full disk has no room for the last lines either
+
+
+def leave(status: int) -> NoReturn:
+    """End the program; at once where a disk hangs, for at its exit Python would wait for whoever waits for it."""
+    if disk.hung.is_set():
+        sys.stderr.flush()
+        os._exit(status)
+    sys.exit(status)
 
 
 def set_level(level: str) -> None:
@@ -147,6 +165,7 @@ def _filtered(_logger: WrappedLogger, name: str, event: EventDict) -> EventDict:
 
 
 def _to_file(file: Path) -> logging.Handler:
+    disk.check_free(file)  # whoever opens a FIFO waits for its reader
     handler = _File(file)
     handler.setFormatter(_Formatter(_json))
     return handler
@@ -194,7 +213,7 @@ class _File(RotatingFileHandler):
 def _first_time(path: Path) -> float | None:
     """When the oldest line of the log was written, in seconds since 1970; None where nothing says so."""
     try:
-        with path.open("rb") as file:
+        with disk.opened(path) as file:
             return datetime.fromisoformat(json.loads(file.readline(65536))["timestamp"]).timestamp()
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -29,6 +29,8 @@ def body(**error: Any) -> str:
     return json.dumps({"error": error})
 
 
+NESTED = "[" * 12_000 + "]" * 12_000
+DEEP = f'{{"type": "x", "unknown": {NESTED}}}'
 ANSWERED = {
     # status, body, headers -> kind, words, retry after
     "rate limited": (429, body(message="slow"), {"Retry-After": "7"}, K.RATE_LIMITED, "slow", 7.0),
@@ -64,6 +66,10 @@ ANSWERED = {
     ),
     "a web page": (200, "<html>Log in</html>", {"Content-Type": "text/html"}, K.MALFORMED, "web page", None),
     "compressed": (200, "x", {"Content-Encoding": "gzip"}, K.MALFORMED, "gzip", None),
+    "a deep answer": (200, DEEP, {"Content-Type": JSON}, K.MALFORMED, "nested too deep", None),
+    "a deep refusal": (400, f'{{"error": {NESTED}}}', {}, K.BAD_REQUEST, "400", None),
+    "until the end of time": (429, body(), {"Retry-After": "1e300"}, K.RATE_LIMITED, "429", 400 * 86_400.0),
+    "an odd date": (429, body(), {"Date": "Mon, 01 Jan 2001 00:00:00 +9999999999999"}, K.RATE_LIMITED, "429", None),
     "cut json": (200, '{"choices"', {"Content-Type": JSON}, K.MALFORMED, "format", None),
 }
 
@@ -95,6 +101,8 @@ BROKEN = {
     "garbage": (Knobs(garbage_after=3), K.MALFORMED, "not of its format"),
     "another type": (Knobs(garbage_after=3, garbage="data: [1, 2]\n\n"), K.MALFORMED, "not of its format"),
     "not text": (Knobs(garbage_after=3, garbage='data: {"choices": 3, "type": 3}\n\n'), K.MALFORMED, "format"),
+    "nested too deep": (Knobs(garbage_after=3, garbage=f"data: {DEEP}\n\n"), K.MALFORMED, "nested too deep"),
+    "interim answers without end": (Knobs(interim=True), K.MALFORMED, "no answer's head"),
     "a line without end": (Knobs(huge_after=3), K.MALFORMED, "more than any answer"),
     "an error in the middle": (Knobs(error_after=3), K.SERVER_ERROR, "something went wrong"),
     "overloaded in the middle": (

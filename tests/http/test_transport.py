@@ -151,3 +151,59 @@ async def test_a_request_that_is_not_read_is_not_kept() -> None:
 
 def descriptors() -> int:
     return len(list(Path("/dev/fd").iterdir()))
+
+
+ENDLESS = {
+    "interim answers": (b"", b"HTTP/1.1 102 Processing\r\n\r\n"),
+    "interim answers with headers": (b"", b"HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n"),
+    "headers": (b"HTTP/1.1 200 OK\r\n", b"a: b\r\n"),
+    "one header": (b"HTTP/1.1 200 OK\r\na: ", b"b"),
+}
+
+
+@pytest.mark.parametrize(("first", "again"), ENDLESS.values(), ids=ENDLESS)
+async def test_what_comes_before_an_answer_has_an_end(first: bytes, again: bytes) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read(reader)
+        writer.write(first)
+        while True:
+            writer.write(again * 10_000)
+            await writer.drain()
+
+    async with served(serve) as (transport, url):
+        with anyio.fail_after(10), pytest.raises(BackendError) as failed:
+            await ask(transport, url, b"one")
+
+    assert failed.value.kind is FailureKind.MALFORMED
+
+
+async def test_a_server_that_always_has_more_to_say_makes_nobody_wait() -> None:
+    """Chunks of a byte: what is paid for each is paid in the loop."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
+        while True:
+            writer.write(b"1\r\nx\r\n" * 50_000)
+            await writer.drain()
+
+    async with served(serve) as (transport, url):
+        reply = await transport.post(url, {}, b"one", lambda: None, "there")
+        turns, read_ = 0, 0
+        while read_ < 1_000_000:
+            read_ += len(await reply.chunk())
+            turns += 1
+        reply.close()
+
+    assert turns > 5  # not all of it at once
+
+
+async def test_a_few_interim_answers_are_none() -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            body = await read(reader)
+            writer.write(b"HTTP/1.1 100 Continue\r\n\r\n" * 100 + whole(b"answer to " + body))
+
+    async with served(serve) as (transport, url):
+        for word in (b"one", b"two"):
+            assert await ask(transport, url, word) == b"answer to " + word

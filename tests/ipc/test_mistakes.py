@@ -23,6 +23,7 @@ from routerd.supervisor.process import ModelProcess
 from routerd.supervisor.sizing import Size
 from routerd.supervisor.stream import Stream
 from routerd.supervisor.waiting import News
+from routerd.tasks import BackgroundTasks, FailureLog
 from routerd_client.chat import ChatRequest, Message
 from routerd_client.records import FailureKind, Residency
 from tests.support.supervising import spec
@@ -65,7 +66,7 @@ async def test_a_counter_that_fails_in_our_own_code_ends_nothing_else(tmp_path: 
     async def start(model: MlxSpec, folder: Path, name: str) -> Worker:
         return await Worker.spawn(lambda fd: fake_counter(model, folder, fd), name, Size(claim=0), oom_killed=no)
 
-    async with anyio.create_task_group() as tasks:
+    async with BackgroundTasks(FailureLog()) as tasks:
         counters = Counters(tasks, find, start, record, idle_s=0.05)
         assert await counters.count("small", spec(), CHAT) is None
         await until(lambda: "Path" not in repr(counters) and records >= 1, "it is over")
@@ -77,7 +78,7 @@ async def test_a_counter_that_fails_in_our_own_code_ends_nothing_else(tmp_path: 
 
         await until(counted, "another counter counts")
         assert counts == [3]
-        tasks.cancel_scope.cancel()
+        tasks.cancel()
 
 
 @asynccontextmanager
@@ -153,7 +154,7 @@ async def test_a_mistake_around_a_model_is_not_its_failure(tmp_path: Path, also_
     async def record(pid: int, name: str, alive: bool) -> None:
         await (broken if alive else nothing)(pid, name, alive)
 
-    async with anyio.create_task_group() as tasks:
+    async with BackgroundTasks(FailureLog()) as tasks:
         effects = Effects(
             tasks=tasks,
             prepare=prepare,
@@ -172,4 +173,4 @@ async def test_a_mistake_around_a_model_is_not_its_failure(tmp_path: Path, also_
         assert process.unavailable
         assert process.unavailable.kind is FailureKind.OVERLOADED, "no failure that speaks of the model"
         assert "the daemon made a mistake: OwnMistakeError: on purpose" in str(process.unavailable)
-        tasks.cancel_scope.cancel()
+        tasks.cancel()

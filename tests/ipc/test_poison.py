@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 import io
 import json
+import os
+import signal
 import socket
 import weakref
 from collections.abc import AsyncIterator
@@ -258,6 +260,27 @@ async def test_an_innocent_is_answered_when_two_models_die_of_another(tmp_path: 
         assert found["poison"].code is ErrorCode.BAD_REQUEST
         assert [attempt.backend for attempt in found["poison"].attempts] == ["first", "second"]
         assert "2 model processes died while they answered this request" in str(found["poison"])
+
+
+async def test_identical_requests_are_answered_when_their_process_is_killed_from_outside(tmp_path: Path) -> None:
+    hold = tmp_path / "hold"
+    hold.touch()
+    text = routes(first=fake(f"--hold {hold}", concurrency=8), second=fake(concurrency=8))
+    async with running_daemon(tmp_path, text) as running, running.client() as client:
+        answers: list[tuple[str, str]] = []
+
+        async def ask() -> None:
+            done = await client.chat("ping")
+            answers.append((done.backend, done.text))
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(6):
+                tasks.start_soon(ask)
+            await until(lambda: running.model("first").in_flight == 6, "all are answered")
+            pid = running.model("first").pid
+            assert pid
+            os.kill(pid, signal.SIGKILL)
+        assert answers == [("second", "t0 t1 t2")] * 6
 
 
 async def test_one_more_owned_model_is_tried_and_then_only_apis(tmp_path: Path) -> None:

@@ -145,7 +145,7 @@ def check(daemon: Standalone, request: Request) -> None:
 
 
 ENDLESS = settings(
-    max_examples=25, deadline=None, database=None, suppress_health_check=list(HealthCheck), print_blob=False
+    max_examples=5, deadline=None, database=None, suppress_health_check=list(HealthCheck), print_blob=False
 )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
@@ -190,3 +192,51 @@ async def test_stop_ends_the_watch(file: Path) -> None:
         watch.stop.set()
         with anyio.fail_after(DEADLINE):
             assert [found async for found in watch.seen] == []
+
+
+WITHOUT_THREADS = """
+import resource, sys
+from contextlib import aclosing
+from pathlib import Path
+import anyio
+from routerd.config.watch import changes
+import watchfiles._rust_notify
+
+async def main(path: Path) -> None:
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + 4_000_000, hard))  # no room for a stack
+    try:
+        await anyio.to_thread.run_sync(str)
+    except RuntimeError as error:
+        print(error, flush=True)
+
+    async def recover() -> None:
+        await anyio.sleep(1)
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+        path.write_text("after")
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(recover)
+        with anyio.fail_after(60):
+            async with aclosing(changes(path, last="before", poll=0.1)) as found:
+                async for digest in found:
+                    if digest:
+                        print("seen")
+                        return
+
+anyio.run(main, Path(sys.argv[1]))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux bounds a program's address space")
+def test_a_change_is_seen_once_there_are_threads_again(tmp_path: Path) -> None:
+    path = tmp_path / "routes.yaml"
+    path.write_text("before")
+    command = [sys.executable, "-c", WITHOUT_THREADS, str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=90, check=False)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[0] == "can't start new thread"
+    assert lines[-1] == "seen"
+    assert "watch.blind" in done.stdout + done.stderr

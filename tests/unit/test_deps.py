@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+import routerd
 
 HEAVY = ["asyncio", "anyio", "click", "mlx", "mlx_lm", "numpy", "routerd", "structlog", "uvloop", "watchfiles", "yaml"]
 
@@ -39,3 +42,10 @@ def test_a_command_that_only_asks_loads_no_daemon_machinery(command: str) -> Non
 
 def test_the_daemon_loads_no_model_code() -> None:
     assert loaded_by("import routerd.app.serve").isdisjoint({"mlx", "mlx_lm", "numpy", "transformers"})
+
+
+def test_the_disk_is_not_waited_for_on_threads_that_are_joined_at_exit() -> None:
+    """anyio's worker threads are: one that hangs would keep the daemon from ending (`routerd.disk` has others)."""
+    daemon = Path(routerd.__file__).parent
+    users = {file for file in daemon.rglob("*.py") if "to_thread" in file.read_text()}
+    assert {file.relative_to(daemon).parts[0] for file in users} <= {"worker"}

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from routerd.quality.schema import violation
+from routerd.quality.schema import MOST, Budget, violation
 
 NODE: dict[str, Any] = {
     "$defs": {"node": {"properties": {"next": {"$ref": "#/$defs/node"}, "n": {"type": "integer"}}}},
@@ -102,3 +102,43 @@ KEYWORDS = [
 @given(JSON, st.dictionaries(st.sampled_from(KEYWORDS), JSON))
 def test_no_schema_however_wrong_makes_an_error(value: Any, schema: dict[str, Any]) -> None:
     assert isinstance(violation(value, schema), str)
+
+
+DEEP: Any = {"a": 1}
+for _ in range(200):
+    DEEP = {"a": DEEP}
+
+
+@pytest.mark.parametrize(
+    ("value", "schema"),
+    [
+        ("x", {"pattern": "[" * 64_000}),
+        (["x"] * 1000, {"items": {"enum": [[0] * 1000] * 1000}}),
+        ([0] * 1000, {"items": {"anyOf": [{"type": "string"}] * 1000}}),
+        ([0] * 1000, {"items": {"allOf": [{"minimum": 0}] * 1000}}),
+        ([{}] * 1000, {"items": {"required": [str(at) for at in range(100_000)], "type": "string"}}),
+        ({str(at): 1 for at in range(100_000)}, {"additionalProperties": {"type": "integer"}}),
+        (["x" * 10_000] * 100, {"allOf": [{"items": {"const": "x" * 10_000}}] * 100}),
+        (["a" * 199 + "!"] * 100_000, {"items": {"pattern": "a*a*b|"}}),
+        (1, {"$ref": "#" + "/a" * 1_000_000}),
+        (1, {"$ref": "#/a", "a": {"$ref": "#/b"}, "b": {"allOf": [{"$ref": "#/a"}] * 10}}),
+        (DEEP, {"const": DEEP}),
+        ([[0] * 1000] * 1000, {"items": {"const": [0] * 999 + [1]}}),
+    ],
+)
+def test_no_schema_takes_long(value: Any, schema: dict[str, Any]) -> None:
+    """Each would take minutes, or hours, were all of it looked at."""
+    assert len(violation(value, schema)) < 300
+
+
+def test_what_is_wrong_is_told_in_few_words() -> None:
+    schema = {"enum": ["x" * 1_000_000] * 1000}
+    assert len(violation("y", schema)) < 1000
+    assert len(violation({"y" * 1_000_000: 1}, {"additionalProperties": False})) < 300
+
+
+def test_the_calls_of_one_answer_share_one_budget() -> None:
+    budget, schema = Budget(), {"items": {"type": "string"}}
+    assert violation([0], schema, budget)
+    violation([""] * MOST, schema, budget)
+    assert violation([0], schema, budget) == ""

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import anyio
+import msgspec
 import pytest
 from msgspec.structs import replace
 
@@ -224,3 +225,34 @@ async def test_what_was_measured_moves_from_its_file_into_the_ledger_and_stays(t
 
         await kept.write({f"{n}": "{}" for n in range(MOST + 50)})
         assert len(await kept.read()) == MOST
+
+
+def test_figures_stay_within_bounds_whatever_a_server_said(ledger: sqlite3.Connection) -> None:
+    told = Usage(prompt_tokens=2**70, completion_tokens=-5, cached_tokens=2**63)
+    for name in ("r1", "r2", "r3"):
+        made = entry(name)
+        done = replace(made.terminal, usage=told)  # type: ignore[type-var]
+        attempts = [replace(attempt, usage=told, cost_microusd=2**64) for attempt in made.attempts]
+        records.insert(ledger, replace(made, terminal=done, attempts=attempts))
+    (row,) = stats.rows(ledger, "backend", 0)
+    assert (row.prompt_tokens, row.completion_tokens, row.cost_microusd) == (3 * 2**53, 0, 3 * 2**53)
+    (chat, *_) = records.chats(ledger, Decisions(id=0, limit=3), 1.0)
+    assert chat.usage == Usage(prompt_tokens=2**53, cached_tokens=2**53)
+
+
+def test_figures_of_rows_that_are_there_already_have_no_overflow(ledger: sqlite3.Connection) -> None:
+    for name in ("r1", "r2", "r3"):
+        records.insert(ledger, entry(name))
+    ledger.execute("UPDATE attempts SET prompt_tokens = ?, completion_tokens = ?", (2**62, 2**63 - 1))
+    (row,) = stats.rows(ledger, "backend", 0)
+    assert row.prompt_tokens == row.completion_tokens == 2**63 - 1
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode(row), type=type(row)) == row
+
+
+def test_a_damaged_row_hides_no_other(ledger: sqlite3.Connection) -> None:
+    for name in ("r1", "r2", "r3"):
+        records.insert(ledger, entry(name))
+    ledger.execute("UPDATE decisions SET usage = ? WHERE request = 'r2'", ("[" * 100_000,))
+    ledger.execute("UPDATE decisions SET time = 1e300 WHERE request = 'r3'")
+    assert [chat.request_id for chat in records.chats(ledger, Decisions(id=0), 1.0)] == ["r1"]
+    assert records.story(ledger, "r2") is None

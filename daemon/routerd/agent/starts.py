@@ -13,6 +13,8 @@ import structlog
 from msgspec import Struct
 from msgspec.structs import replace
 
+from .. import disk
+
 log = structlog.get_logger()
 
 FILE = "starts.json"
@@ -56,15 +58,16 @@ def counted(state: Path) -> Iterator[tuple[float, ...]]:
 
 def _read(path: Path) -> Starts:
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Starts)
-    except (OSError, msgspec.DecodeError):
+        return msgspec.json.decode(disk.read(path), type=Starts)
+    except FileNotFoundError:
+        return Starts()
+    except (OSError, ValueError, RecursionError) as error:
+        log.warning("state.damaged", path=str(path), error=disk.reason(error))
         return Starts()
 
 
 def _write(path: Path, starts: Starts) -> None:
-    scratch = path.with_suffix(".new")
     try:
-        scratch.write_bytes(msgspec.json.encode(starts))
-        scratch.replace(path)
+        disk.replace(path, msgspec.json.encode(starts))
     except OSError as error:
         log.warning("state.unwritable", path=str(path), error=str(error))

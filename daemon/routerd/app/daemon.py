@@ -10,7 +10,6 @@ from typing import Any
 
 import anyio
 import structlog
-from anyio import to_thread
 
 from routerd_client.protocol import PROTOCOL, CheckResult, Feedback, ReloadResult, RoutesResult, StatusResult
 from routerd_client.records import BackendStatus, RouteStatus
@@ -32,7 +31,7 @@ from ..store.ledger import Ledger
 from ..store.writer import Store, StoreError
 from ..supervisor.supervisor import Supervisor
 from ..tasks import BackgroundTasks, FailureLog
-from .compiled import Compiled, compile_file, compile_text
+from .compiled import Compiled, compiled_file, compiled_text
 from .journal import Journal
 from .reload import Reloader
 from .shadow import Shadows
@@ -133,9 +132,9 @@ class Daemon:
     async def check(self, text: str | None, file: str) -> CheckResult:
         try:
             if text is None:
-                compiled = await to_thread.run_sync(compile_file, self.places.config, self.places.state)
+                compiled = await compiled_file(self.places.config, self.places.state)
             else:
-                compiled = await to_thread.run_sync(compile_text, text, file, self.places.state)
+                compiled = await compiled_text(text, file, self.places.state)
         except ConfigFailedError as error:
             return CheckResult(id=0, errors=error.errors)
         return CheckResult(id=0, warnings=compiled.loaded.warnings)

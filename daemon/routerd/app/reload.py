@@ -8,7 +8,6 @@ from pathlib import Path
 
 import anyio
 import structlog
-from anyio import to_thread
 from msgspec.structs import replace
 
 from routerd_client.protocol import ReloadResult
@@ -27,7 +26,7 @@ from ..health.tracker import Tracker
 from ..logs import set_level
 from ..supervisor.supervisor import Supervisor
 from ..tasks import BackgroundTasks
-from .compiled import Compiled, compile_file
+from .compiled import Compiled, compiled_file
 
 log = structlog.get_logger()
 
@@ -108,35 +107,65 @@ class Reloader:
     async def _carry_out(self, pending: _Pending, reason: str) -> None:
         async with self._lock:
             self._queued = None
-            pending.result = await self._once(reason)
-            pending.done.set()
+            try:
+                pending.result = await self._once(reason)
+            except Exception as error:  # whoever waits is answered, and the last good generation stays
+                log.exception("reload.internal_error", reason=reason)
+                pending.result = self._refused(reason, [self._mistake(error)])
+            finally:
+                pending.done.set()
 
     async def _once(self, reason: str) -> ReloadResult:
         number = self.generation.number
         try:
-            compiled = await to_thread.run_sync(compile_file, self._places.config, self._places.state)
+            compiled = await compiled_file(self._places.config, self._places.state)
         except ConfigFailedError as error:
-            self.errors = error.errors
-            log.warning("reload.refused", reason=reason, errors=[str(e) for e in error.errors], in_force=number)
-            result = ReloadResult(id=0, generation=number, errors=error.errors)
-            self._on_change(result)
-            return result
-        refused, self.errors = self.errors, []
+            return self._refused(reason, error.errors)
         loaded = compiled.loaded
         if loaded.digest == self.generation.digest:
+            refused, self.errors = self.errors, []
             # What it names may be new: a persona, a classifier.
             self.generation = replace(self.generation, table=compiled.table, personas=compiled.personas)
             result = ReloadResult(id=0, generation=number)
             if refused:
                 log.info("reload.unchanged", reason=reason, in_force=number)
-                self._on_change(result)
+                self._announce(result)
             return result
-        self.last_plan = plan(self.generation.config, loaded.config)
-        self.generation = self._enter(number + 1, compiled)
-        log.info("reload.done", reason=reason, generation=self.generation.number, plan=self.last_plan.summary)
-        result = ReloadResult(id=0, generation=self.generation.number, changed=True, plan=self.last_plan)
-        self._on_change(result)
+        planned = plan(self.generation.config, loaded.config)
+        self.generation = self._replaced(number + 1, compiled)
+        self.last_plan, self.errors = planned, []
+        log.info("reload.done", reason=reason, generation=self.generation.number, plan=planned.summary)
+        result = ReloadResult(id=0, generation=self.generation.number, changed=True, plan=planned)
+        self._announce(result)
         return result
+
+    def _refused(self, reason: str, errors: list[ConfigError]) -> ReloadResult:
+        """Have ``status`` say that the newest file is not in force, and why."""
+        self.errors = errors
+        number = self.generation.number
+        log.warning("reload.refused", reason=reason, errors=[str(e) for e in errors], in_force=number)
+        result = ReloadResult(id=0, generation=number, errors=errors)
+        self._announce(result)
+        return result
+
+    def _announce(self, result: ReloadResult) -> None:
+        try:
+            self._on_change(result)
+        except Exception:  # whoever is told is not to undo what has happened
+            log.exception("reload.internal_error")
+
+    def _mistake(self, error: Exception) -> ConfigError:
+        what = f"the daemon could not take it over: {type(error).__name__}: {error}"
+        return ConfigError(str(self._places.config), 0, 0, what, "routerd's log has the details; please report it")
+
+    def _replaced(self, number: int, compiled: Compiled) -> Generation:
+        """Put the new generation in force; where that fails, put the old one in force again, and raise."""
+        before = self._in_force
+        try:
+            return self._enter(number, compiled)
+        except Exception:
+            self._enter(self.generation.number, before)
+            raise
 
     def _enter(self, number: int, compiled: Compiled) -> Generation:
         """Make ``compiled`` what is true. Synchronous, so that no request sees half of it."""
@@ -159,6 +188,7 @@ class Reloader:
         set_level(config.log.level)
         for note in compiled.notes:
             log.warning("config.note", message=note)
+        self._in_force = compiled
         self._entered.set()
         self._entered = anyio.Event()
         for warning in loaded.warnings:

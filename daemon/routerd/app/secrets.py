@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from anyio import to_thread
-
+from .. import disk
 from ..agent.secrets import Unresolved, secrets
 from ..backends.base import BackendError
 from ..backends.secrets import Secrets
@@ -13,7 +12,7 @@ from ..config.places import Places
 
 async def unresolved(places: Places) -> list[Unresolved]:
     """Those that this process cannot have. Raises `ConfigFailedError`."""
-    loaded = await to_thread.run_sync(load_file, places.config)
+    loaded = await disk.run(load_file, places.config, what=places.config)
     shelf = Secrets(places.config.parent)
     missing = []
     for where, secret in secrets(loaded.config):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import socket
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -13,10 +12,10 @@ from pathlib import Path
 
 import anyio
 import structlog
-from anyio import to_thread
 
 from routerd_client.records import FailureKind, ModelStatus
 
+from .. import disk
 from ..agent.activation import activated
 from ..agent.hang import HangGuard
 from ..agent.notify import Notifier
@@ -35,8 +34,10 @@ from ..supervisor.effects import Find, Prepare
 from ..supervisor.errors import ProcessFailedError
 from ..supervisor.supervisor import Sizing, Supervisor
 from ..tasks import BackgroundTasks, FailureLog
-from .compiled import compile_file, without_preload
+from .compiled import compiled_file, without_preload
 from .daemon import Daemon
+from .pool import start_pool
+from .signals import ENDING, IGNORED, QUIT, RELOAD, TAKEN, name, stacks
 from .upkeep import keep_reachable, python_gone
 from .waiting import right_config
 
@@ -64,13 +65,12 @@ async def running(
     ``counter`` how processes are started, where it is not the usual way. ``given`` are sockets that listen
     already. Raises `ConfigFailedError`, `SocketTakenError` or ``OSError`` where it cannot start.
     """
-    first = await to_thread.run_sync(compile_file, places.config, places.state)
-    places.state.mkdir(mode=0o700, parents=True, exist_ok=True)
+    first = await compiled_file(places.config, places.state)
     hub = Hub()
-    with (
-        claim(places.socket, given) as socket_lock,
-        hold(places.state) as state_lock,
-        counted(places.state) as crashes,
+    async with (
+        disk.entered(claim(places.socket, given), what=places.socket) as socket_lock,
+        disk.entered(hold(places.state), what=places.state) as state_lock,
+        disk.entered(counted(places.state), what=places.state) as crashes,
     ):
         if looping(crashes, time.time()):
             log.warning("routerd.crash_loop", crashes=len(crashes), preload=False)
@@ -117,14 +117,16 @@ async def running(
 async def serve(places: Places, *, agent: bool = False) -> bool:
     """Run the daemon until SIGTERM or SIGINT; raises what `running` raises.
 
-    The first of them drains: no new chats, `DRAIN_S` for the open ones; a second one cuts them. SIGHUP
-    reloads. Where launchd or systemd listens for us, its sockets are used, and systemd is told how it goes.
+    The first of them drains: no new chats, `DRAIN_S` for the open ones; a second one cuts them, as SIGQUIT does at
+    once. SIGHUP reloads; others, such as SIGUSR1, are logged and change nothing. Where launchd or systemd listens
+    for us, its sockets are used, and systemd is told how it goes.
 
     As a login ``agent``, which is started again, it waits for a routes.yaml that is right, and ends where it
     hangs, or where the Python that runs it is removed. Returns whether it is to be started again.
     """
     notifier, given = Notifier(os.environ), activated(os.environ)
-    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+    await start_pool()
+    with anyio.open_signal_receiver(*TAKEN) as signals:
         if agent and not await _configured(places, given, notifier, signals):
             return False
         async with running(places, given=given) as daemon, BackgroundTasks(daemon.failures) as tasks:
@@ -140,13 +142,13 @@ async def serve(places: Places, *, agent: bool = False) -> bool:
 
 
 async def _configured(
-    places: Places, given: Sequence[socket.socket], notifier: Notifier, signals: AsyncIterator[signal.Signals]
+    places: Places, given: Sequence[socket.socket], notifier: Notifier, signals: AsyncIterator[int]
 ) -> bool:
     """Whether the configuration is right, sooner or later; false where a signal ends the wait."""
 
     async def end() -> None:
         async for number in signals:
-            if number != signal.SIGHUP:
+            if number in ENDING or number == QUIT:
                 tasks.cancel()
 
     async with BackgroundTasks(FailureLog()) as tasks:
@@ -166,11 +168,16 @@ class _Life:
         self._tasks = tasks
         self.again = False
 
-    async def heed(self, signals: AsyncIterator[signal.Signals]) -> None:
+    async def heed(self, signals: AsyncIterator[int]) -> None:
         """Do what each signal means, until one ends the daemon."""
         async for number in signals:
-            if number == signal.SIGHUP:
+            if number == RELOAD:
                 self._tasks.start("reload on SIGHUP", self._reload)
+            elif number in IGNORED:
+                log.warning("signal.ignored", signal=name(number))
+            elif number == QUIT:
+                log.warning("routerd.quit", open=self._daemon.open_chats, stacks=stacks())
+                return
             elif self._daemon.draining:
                 return
             else:
@@ -208,13 +215,16 @@ async def _prepare(places: Places, reference: str, on_phase: Callable[[str, floa
 
 
 async def _find(places: Places, reference: str) -> Path | None:
-    return await to_thread.run_sync(_folder, places, reference)
+    try:
+        return await disk.run(_folder, places, reference, what=f"the model {reference}")
+    except OSError:
+        return None
 
 
 def _folder(places: Places, reference: str) -> Path | None:
     try:
         return resolve(ModelReference.parse(reference, places.config.parent), places.cache)
-    except (ModelError, ValueError, OSError):
+    except (ModelError, ValueError, OSError, RecursionError):
         return None  # whoever loads it is told why
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import anyio
 import structlog
-from anyio import to_thread
 
+from .. import disk
 from ..server.claim import Lock
 from ..server.listener import Listener
 
@@ -26,7 +26,7 @@ async def keep_reachable(listener: Listener, locks: Sequence[Lock]) -> None:
     while True:
         await anyio.sleep(LOOK_S)
         try:
-            lost = [str(lock.file.parent) for lock in locks if await to_thread.run_sync(lock.renew)]
+            lost = [str(lock.file.parent) for lock in locks if await disk.run(lock.renew, what=lock.file)]
             if not await listener.reachable():
                 await listener.rebind()
                 lost.append("socket")
@@ -42,5 +42,12 @@ async def python_gone() -> None:
     program, missing = Path(sys.executable), 0
     while missing < 2:  # one look may fall into the moment of its replacement
         await anyio.sleep(LOOK_S)
-        missing = 0 if await to_thread.run_sync(program.exists) else missing + 1
+        missing = 0 if await _there(program) else missing + 1
     log.error("python.gone", program=str(program))
+
+
+async def _there(program: Path) -> bool:
+    try:
+        return await disk.run(program.exists, what=program)
+    except OSError:
+        return True  # its disk is stuck, which says nothing

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import anyio
 import structlog
-from anyio import to_thread
 
+from .. import disk
 from ..config.load import ConfigFailedError
 from ..config.places import Places
 from ..server.claim import claim
 from ..server.refusing import Refusing
 from ..tasks import BackgroundTasks, FailureLog
-from .compiled import compile_file
+from .compiled import compiled_file
 
 log = structlog.get_logger()
 
@@ -32,9 +32,9 @@ async def right_config(places: Places, given: Sequence[socket.socket], waiting: 
     Raises `SocketTakenError`.
     """
     while True:
-        seen = await to_thread.run_sync(_stamp, places.config)
+        seen = await _seen(places.config)
         try:
-            await to_thread.run_sync(compile_file, places.config, places.state)
+            await compiled_file(places.config, places.state)
             return
         except ConfigFailedError as error:
             mistakes = [str(one) for one in error.errors]
@@ -42,17 +42,26 @@ async def right_config(places: Places, given: Sequence[socket.socket], waiting: 
         left = f" (and {len(mistakes) - TOLD} more)" if len(mistakes) > TOLD else ""
         message = f"routerd cannot begin, for its configuration is wrong: {'; '.join(mistakes[:TOLD])}{left}"
         hint = "correct the file: it is then loaded by itself"
-        with claim(places.socket, given):
-            async with BackgroundTasks(FailureLog()) as tasks:
-                await tasks.started("refuse requests", Refusing(places.socket, given, message, hint).run)
-                waiting()
-                await _changed(places.config, seen)
+        async with (
+            disk.entered(claim(places.socket, given), what=places.socket),
+            BackgroundTasks(FailureLog()) as tasks,
+        ):
+            await tasks.started("refuse requests", Refusing(places.socket, given, message, hint).run)
+            waiting()
+            await _changed(places.config, seen)
 
 
 async def _changed(path: Path, seen: tuple[int, ...] | None) -> None:
     with anyio.move_on_after(AGAIN_S):
-        while await to_thread.run_sync(_stamp, path) == seen:  # noqa: ASYNC110 - a file tells nobody
+        while await _seen(path) == seen:  # noqa: ASYNC110 - a file tells nobody
             await anyio.sleep(LOOK_S)
+
+
+async def _seen(path: Path) -> tuple[int, ...] | None:
+    try:
+        return await disk.run(_stamp, path, what=path)
+    except OSError:  # its disk hangs: as if it were not there
+        return None
 
 
 def _stamp(path: Path) -> tuple[int, ...] | None:

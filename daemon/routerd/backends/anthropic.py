@@ -24,8 +24,9 @@ from routerd_client.chat import (
 from ..config.http import MESSAGES_MAX_TOKENS, HttpSpec
 from ..routing.terms import Terms
 from .base import End, Piece
-from .format import ErrorInStreamError, bad_image, cut, decode, given
+from .format import ErrorInStreamError, bad_image, cut, decode, given, limit_calls
 from .sse import Event
+from .usage import NO_USAGE, believable, fields, tokens
 
 BASE_URL = "https://api.anthropic.com/v1"
 PATH = "/messages"
@@ -162,7 +163,7 @@ def _tool_use(call: ToolCall) -> Block:
     """The format wants an object, and a model may have written none."""
     try:
         arguments = msgspec.json.decode(call.function.arguments or "{}")
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         arguments = None
     if not isinstance(arguments, dict):
         arguments = {"arguments": call.function.arguments}
@@ -188,18 +189,6 @@ def _choice(chat: ChatRequest) -> dict[str, Any]:
             choice = {"type": _CHOICES[word or "auto"]}
     one = chat.parallel_tool_calls is False and choice["type"] != "none"
     return {**choice, "disable_parallel_tool_use": True} if one else choice
-
-
-class _OutputDetails(Struct, frozen=True):
-    thinking_tokens: int | None = None
-
-
-class _Usage(Struct, frozen=True):
-    input_tokens: int | None = None
-    output_tokens: int | None = None
-    cache_read_input_tokens: int | None = None
-    cache_creation_input_tokens: int | None = None
-    output_tokens_details: _OutputDetails | None = None
 
 
 class _Block(Struct, frozen=True):
@@ -229,7 +218,7 @@ class _Message(Struct, frozen=True):
     content: list[_Block] = []
     stop_reason: str | None = None
     stop_details: _Stop | None = None
-    usage: _Usage | None = None
+    usage: msgspec.Raw = NO_USAGE
 
 
 class _Event(Struct, frozen=True):
@@ -238,7 +227,7 @@ class _Event(Struct, frozen=True):
     message: _Message | None = None
     content_block: _Block | None = None
     delta: _Delta = _Delta()
-    usage: _Usage | None = None
+    usage: msgspec.Raw = NO_USAGE
 
 
 class _Whole(_Message, frozen=True):
@@ -249,6 +238,20 @@ _EVENT = msgspec.json.Decoder(_Event)
 _WHOLE = msgspec.json.Decoder(_Whole)
 
 
+_COUNTS = (
+    "input_tokens",
+    "output_tokens",
+    "cache_read_input_tokens",
+    "cache_creation_input_tokens",
+    "output_tokens_details",
+)
+
+
+def _piece(text: str, reasoning: str) -> Piece | None:
+    """Return a piece; None where it brings nothing, which is no sign that the answer goes on."""
+    return Piece(text, reasoning) if text or reasoning else None
+
+
 class Reader:
     """See `format.Reader`. A tool call is given when its block ends."""
 
@@ -256,8 +259,8 @@ class Reader:
         self.done = False
         self._finish: FinishReason | None = None
         self._refusal = ""
-        self._usage: dict[str, int] = {}
-        self._thinking_tokens = 0
+        self._usage: dict[str, Any] = {}
+        self._begun = False  # a first block is a sign of life; empty ones after it are none
         self._open: dict[int, tuple[_Block, list[str]]] = {}
         self._calls = 0
 
@@ -297,21 +300,29 @@ class Reader:
         if self._finish is None:
             raise cut()
         usage = self._usage
-        cached = usage.get("cache_read_input_tokens", 0)
-        written = usage.get("cache_creation_input_tokens", 0)
-        prompt = usage.get("input_tokens", 0) + cached + written
-        counted = Usage(prompt, usage.get("output_tokens", 0), cached, self._thinking_tokens, written)
-        return End(self._finish, counted, refusal=self._refusal)
+        cached, written = tokens(usage, "cache_read_input_tokens"), tokens(usage, "cache_creation_input_tokens")
+        counted = Usage(
+            tokens(usage, "input_tokens") + cached + written,
+            tokens(usage, "output_tokens"),
+            cached,
+            tokens(usage, "output_tokens_details", "thinking_tokens"),
+            written,
+        )
+        return End(self._finish, believable(counted), refusal=self._refusal)
 
     def _opened(self, index: int, block: _Block) -> Piece | None:
         if block.type == "tool_use":
             self._open[index] = (block, [])
-        return Piece(block.text, block.thinking)
+            limit_calls(len(self._open))
+            return Piece()
+        begins, self._begun = not self._begun, True
+        return Piece(block.text, block.thinking) if begins else _piece(block.text, block.thinking)
 
-    def _grown(self, index: int, delta: _Delta) -> Piece:
+    def _grown(self, index: int, delta: _Delta) -> Piece | None:
         if delta.partial_json and index in self._open:
             self._open[index][1].append(delta.partial_json)
-        return Piece(delta.text, delta.thinking)
+            return Piece()
+        return _piece(delta.text, delta.thinking)
 
     def _closed(self, index: int) -> Piece | None:
         opened = self._open.pop(index, None)
@@ -321,15 +332,13 @@ class Reader:
         arguments = "".join(fragments) or msgspec.json.encode(block.input).decode()
         call = ToolCall(id=block.id, function=Function(block.name, arguments), index=self._calls)
         self._calls += 1
+        limit_calls(self._calls)
         return call
 
-    def _count(self, usage: _Usage | None) -> None:
+    def _count(self, usage: msgspec.Raw) -> None:
         """The counts are of the whole answer so far; those that are left out stand."""
-        for name in ("input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens"):
-            if usage and (count := getattr(usage, name)) is not None:
-                self._usage[name] = count
-        if usage and usage.output_tokens_details:
-            self._thinking_tokens = usage.output_tokens_details.thinking_tokens or 0
+        counted = fields(usage)
+        self._usage |= {name: counted[name] for name in _COUNTS if counted.get(name) is not None}
 
     def _stopped(self, reason: str | None, details: _Stop | None) -> None:
         if reason is None:

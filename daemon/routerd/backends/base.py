@@ -83,8 +83,8 @@ class BackendError(Exception):
         self.retry_after_s = retry_after_s
         self.cools = cools
         self.billed = False
-        self.died = False
-        """Whether it is an owned model whose process ended while it held the request."""
+        self.died = ""
+        """The process of an owned model that ended while it held the request; ``""`` where none did."""
 
 
 class Backend(Protocol):

@@ -97,7 +97,7 @@ def said(body: bytes) -> Said:
     """Read an error's body in any of the makers' shapes; what is not JSON is a message itself."""
     try:
         value = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return Said(body.decode(errors="replace"))
     root = value.get("error") or value if isinstance(value, dict) else value
     if not isinstance(root, dict):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Protocol, TypeVar
 
 import msgspec
+import structlog
 from msgspec import to_builtins
 
 from routerd_client.chat import ChatRequest
@@ -17,8 +19,12 @@ from .base import BackendError, End, Piece
 from .failures import Said, said
 from .sse import Event
 
+log = structlog.get_logger()
+
 T = TypeVar("T")
 
+MOST_CALLS = 10_000
+"""Tool calls of one answer."""
 _PLAIN = (str, int, float)
 
 
@@ -79,8 +85,26 @@ def decode(decoder: msgspec.json.Decoder[T], data: bytes) -> T:
     """Decode one event's data. Raises `BackendError`."""
     try:
         return decoder.decode(data)
+    except RecursionError:
+        raise BackendError(FailureKind.MALFORMED, "the API sent JSON that is nested too deep") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BackendError(FailureKind.MALFORMED, f"the API sent what is not of its format: {error}") from None
+
+
+@contextmanager
+def reading(place: str) -> Iterator[None]:
+    """Have any exception of those who read what ``place`` sent be its failure, with the traceback in the log.
+
+    Raises `BackendError`, or `ErrorInStreamError`.
+    """
+    try:
+        yield
+    except (BackendError, ErrorInStreamError):
+        raise
+    except Exception as error:
+        log.exception("backend.unreadable", place=place)
+        message = f"{place} sent what cannot be read: {type(error).__name__}"
+        raise BackendError(FailureKind.MALFORMED, message) from None
 
 
 def given(fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -97,6 +121,12 @@ def spelled(token: str, raw: Any) -> list[int]:
     if not isinstance(raw, list) or raw == list(token.encode(errors="replace")):
         return []
     return [byte for byte in raw if isinstance(byte, int) and 0 <= byte < 256]
+
+
+def limit_calls(count: int) -> None:
+    """Raise `BackendError` where an answer has ``count`` tool calls and no honest one can."""
+    if count > MOST_CALLS:
+        raise BackendError(FailureKind.MALFORMED, f"the API sent more than {MOST_CALLS} tool calls in one answer")
 
 
 def cut() -> BackendError:

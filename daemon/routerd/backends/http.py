@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -13,6 +14,7 @@ from urllib.parse import urlsplit
 
 import anyio
 import msgspec
+import structlog
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -25,7 +27,7 @@ from ..routing.terms import Terms
 from ..routing.view import Limits
 from .base import BackendError, Emit, End, Limited, Piece, Sent
 from .failures import Said, failed, said
-from .format import ErrorInStreamError, Format, Reader
+from .format import ErrorInStreamError, Format, Reader, reading
 from .patience import Patience
 from .rate_limits import rate_limits
 from .seats import Seats
@@ -35,6 +37,8 @@ from .sse import MAX_EVENT, MAX_STREAM, EventParser
 if TYPE_CHECKING:
     from .transport import Reply, Transport
 
+log = structlog.get_logger()
+
 T = TypeVar("T")
 Read = Callable[["Reply", Patience], Awaitable[T]]
 
@@ -43,7 +47,13 @@ HOPS = "x-routerd-hops"
 """The header that counts the routers a request came through: two that ask each other would never end."""
 MAX_ERROR = 2**16
 """Bytes that are read of an error's body."""
+_MANY, _LONG = 500, 2**18
+"""Messages, and characters or parts of one, that take a while to write down."""
+MAX_ANSWER = 2**24
+"""Characters of an answer: what is longer would not fit into a frame to the caller."""
 _CLOSE_S = 1.0
+_SLICE = 2**15
+"""Bytes of a stream that are read at once: there may be thousands of events in them."""
 
 _SENT = Sent()
 _encode = msgspec.json.Encoder().encode
@@ -133,9 +143,24 @@ class HttpBackend:
         return None
 
     async def answer(self, chat: ChatRequest, emit: Emit, terms: Terms) -> End:
-        body = _encode(self._api.encode(chat, self._spec, terms))
+        if large := _is_large(chat):
+            await asyncio.sleep(0)  # the decision took a while too
+        body = self._written(chat, terms)
+        if large:
+            await asyncio.sleep(0)
         errand = _Errand(self._url, body, chat.hops, patient=chat.when_full in (None, "wait"))
         return await self._ask(errand, emit, terms, partial(self._read, emit))
+
+    def _written(self, chat: ChatRequest, terms: Terms) -> bytes:
+        """Return the request's body. Raises `BackendError`, whatever is in ``chat``."""
+        try:
+            return _encode(self._api.encode(chat, self._spec, terms))
+        except BackendError:
+            raise
+        except Exception as error:
+            log.exception("backend.unwritable", backend=self.name)
+            message = f"the request cannot be written for {self._place}: {type(error).__name__}"
+            raise BackendError(FailureKind.BAD_REQUEST, message) from None
 
     async def embed(self, fields: Mapping[str, Any], hops: int, terms: Terms, emit: Emit) -> bytes:
         """What the API answers to a request for embeddings with ``fields``, the model's name put in; it came through
@@ -188,12 +213,15 @@ class HttpBackend:
                 reply = await transport.post(errand.url, headers, errand.body, waiting.connected, self._place)
                 try:
                     status = reply.status
-                    if told := rate_limits(reply.headers, time.time(), perf_counter()):
+                    with reading(self._place):
+                        told = rate_limits(reply.headers, time.time(), perf_counter())
+                    if told:
                         await emit(Limited(told))
                     return await read(reply, waiting)
                 except ErrorInStreamError as error:
                     hidden = (key, *spec.headers.values())
-                    failure = failed(self._place, status, error.said, reply.headers, time.time(), hidden)
+                    with reading(self._place):
+                        failure = failed(self._place, status, error.said, reply.headers, time.time(), hidden)
                 finally:
                     reply.close()
                 raise failure
@@ -216,7 +244,8 @@ class HttpBackend:
             await answer.bring([await self._whole(reply, reader)])
         else:
             await self._stream(reply, reader, answer)
-        return replace(reader.end(), decode_s=answer.decode_s)
+        with reading(self._place):
+            return replace(reader.end(), decode_s=answer.decode_s)
 
     async def _check(self, reply: Reply) -> None:
         """Refuse what is no answer of a model."""
@@ -234,13 +263,19 @@ class HttpBackend:
         body = await reply.body(MAX_EVENT)
         if reply.broken:
             raise BackendError(FailureKind.CUT, f"{self._place} broke off in the middle of its answer")
-        return reader.whole(body)
+        with reading(self._place):
+            return reader.whole(body)
 
     async def _stream(self, reply: Reply, reader: Reader, answer: _Answer) -> None:
         """Read until the answer is whole or the stream ends; which of the two, the reader knows."""
         parser = EventParser()
         while not reader.done and (chunk := await reply.chunk()):
-            await answer.bring(reader.feed(event) for event in parser.feed(chunk))
+            for at in range(0, len(chunk), _SLICE):
+                if at:
+                    await asyncio.sleep(0)  # an API that always has more to say makes nobody else wait
+                with reading(self._place):
+                    pieces = [reader.feed(event) for event in parser.feed(chunk[at : at + _SLICE])]
+                await answer.bring(pieces)
         if reader.done:
             await reply.linger()
 
@@ -262,6 +297,7 @@ class _Answer:
         self._waiting = waiting
         self._first: float | None = None
         self._last = 0.0
+        self._chars = 0
 
     @property
     def decode_s(self) -> float | None:
@@ -272,11 +308,24 @@ class _Answer:
         found = [piece for piece in pieces if piece is not None]
         if not found:
             return
+        self._chars += sum(map(_size, found))
+        if self._chars > MAX_ANSWER:
+            raise BackendError(FailureKind.MALFORMED, "the API sent more than any answer can be")
         self._last = perf_counter()
         self._first = self._first or self._last
         self._waiting.pause()
         await self._emit(found[0] if len(found) == 1 else _joined(found))
         self._waiting.go_on()
+
+
+def _is_large(chat: ChatRequest) -> bool:
+    """Whether ``chat`` takes a while to write down."""
+    return len(chat.messages) > _MANY or any(len(message.content or "") > _LONG for message in chat.messages)
+
+
+def _size(piece: Piece) -> int:
+    calls = sum(len(call.function.name) + len(call.function.arguments) for call in piece.tool_calls)
+    return len(piece.text) + len(piece.reasoning) + calls
 
 
 def _joined(pieces: list[Piece]) -> Piece:

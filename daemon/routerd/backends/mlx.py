@@ -15,6 +15,7 @@ from ..supervisor.errors import Failure, ProcessFailedError
 from ..supervisor.stream import Stream
 from ..supervisor.supervisor import Supervisor
 from .base import BackendError, Emit, End, Piece, Waiting
+from .usage import believable
 
 
 class MlxBackend:
@@ -96,5 +97,5 @@ async def _relay(stream: Stream, emit: Emit) -> End:
             case wire.Piece():
                 await emit(Piece(item.text, item.reasoning, item.tool_calls, item.logprobs, item.flaw))
             case wire.Finished():
-                return End(item.finish_reason, item.usage, item.decode_s)
+                return End(item.finish_reason, believable(item.usage), item.decode_s)
     raise BackendError(FailureKind.CUT, "the model process ended the answer without saying so")

@@ -25,8 +25,9 @@ from ..config.http import HttpSpec, host
 from ..routing.terms import Terms
 from .base import End, Piece
 from .failures import Said
-from .format import ErrorInStreamError, cut, decode, given, spelled
+from .format import ErrorInStreamError, cut, decode, given, limit_calls, spelled
 from .sse import Event
+from .usage import NO_USAGE, believable, fields, tokens
 
 BASE_URL = "https://api.openai.com/v1"
 PATH = "/chat/completions"
@@ -185,25 +186,9 @@ class _Choice(Struct, frozen=True):
     logprobs: _Logprobs | None = None
 
 
-class _PromptDetails(Struct, frozen=True):
-    cached_tokens: int | None = None
-
-
-class _CompletionDetails(Struct, frozen=True):
-    reasoning_tokens: int | None = None
-
-
-class _Usage(Struct, frozen=True):
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    total_tokens: int | None = None
-    prompt_tokens_details: _PromptDetails | None = None
-    completion_tokens_details: _CompletionDetails | None = None
-
-
 class _Chunk(Struct, frozen=True):
     choices: list[_Choice] | None = None
-    usage: _Usage | None = None
+    usage: msgspec.Raw = NO_USAGE
     error: Any = None
 
 
@@ -232,8 +217,8 @@ class Reader:
         chunk = decode(_CHUNK, body)
         if chunk.error:
             raise ErrorInStreamError.of(body)
-        if chunk.usage:
-            self._usage = _usage(chunk.usage)
+        if usage := fields(chunk.usage):
+            self._usage = _usage(usage)
         pieces = [self._choice(choice) for choice in chunk.choices or () if choice.index == 0]
         return pieces[0] if pieces else None
 
@@ -273,6 +258,7 @@ class _Calls:
         at = self._at.get(index)
         if at is None or (delta.id and delta.id != self._calls[at][0]):
             at = self._at[index] = len(self._calls)
+            limit_calls(at + 1)
             self._calls.append((delta.id or f"call_{uuid4().hex[:24]}", delta.function.name or "", []))
         arguments = delta.function.arguments
         if arguments:
@@ -296,15 +282,17 @@ def _content(delta: _Delta) -> tuple[str, str]:
     return delta.content or "", delta.reasoning_content or delta.reasoning or ""
 
 
-def _usage(usage: _Usage) -> Usage:
-    prompt, completion = usage.prompt_tokens_details, usage.completion_tokens_details
+def _usage(usage: dict[str, Any]) -> Usage:
+    prompt, completion = tokens(usage, "prompt_tokens"), tokens(usage, "completion_tokens")
     # some makers leave the thinking they bill out of the completion, but not out of the total
-    unseen = max(0, (usage.total_tokens or 0) - usage.prompt_tokens - usage.completion_tokens)
-    return Usage(
-        usage.prompt_tokens,
-        usage.completion_tokens + unseen,
-        (prompt.cached_tokens if prompt else None) or 0,
-        (completion.reasoning_tokens if completion else None) or 0,
+    unseen = max(0, tokens(usage, "total_tokens") - prompt - completion)
+    return believable(
+        Usage(
+            prompt,
+            completion + unseen,
+            tokens(usage, "prompt_tokens_details", "cached_tokens"),
+            tokens(usage, "completion_tokens_details", "reasoning_tokens"),
+        )
     )
 
 

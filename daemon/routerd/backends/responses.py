@@ -25,8 +25,9 @@ from ..config.http import HttpSpec
 from ..routing.terms import Terms
 from . import openai
 from .base import End, Piece
-from .format import ErrorInStreamError, cut, decode, given, spelled
+from .format import ErrorInStreamError, cut, decode, given, limit_calls, spelled
 from .sse import Event
+from .usage import NO_USAGE, believable, fields, tokens
 
 BASE_URL = openai.BASE_URL
 PATH = "/responses"
@@ -136,21 +137,6 @@ class _Item(Struct, frozen=True):
     summary: list[_Part] | None = None
 
 
-class _InputDetails(Struct, frozen=True):
-    cached_tokens: int | None = None
-
-
-class _OutputDetails(Struct, frozen=True):
-    reasoning_tokens: int | None = None
-
-
-class _Usage(Struct, frozen=True):
-    input_tokens: int = 0
-    output_tokens: int = 0
-    input_tokens_details: _InputDetails | None = None
-    output_tokens_details: _OutputDetails | None = None
-
-
 class _Incomplete(Struct, frozen=True):
     reason: str | None = None
 
@@ -158,7 +144,7 @@ class _Incomplete(Struct, frozen=True):
 class _Response(Struct, frozen=True):
     output: list[_Item] | None = None
     status: str | None = None
-    usage: _Usage | None = None
+    usage: msgspec.Raw = NO_USAGE
     incomplete_details: _Incomplete | None = None
     error: Any = None
 
@@ -192,13 +178,15 @@ class Reader:
         item = decode(_EVENT, event.data)
         match item.type:
             case "response.output_text.delta":
-                return self._piece(text=_str(item.delta), logprobs=_logprobs(item))
+                return self._piece(text=_str(item.delta), logprobs=_logprobs(item)) if item.delta else None
             case "response.refusal.delta":
                 self._refusal += _str(item.delta)
-                return self._piece()
+                return self._piece() if item.delta else None
             case "response.reasoning_text.delta" | "response.reasoning_summary_text.delta":
-                return self._piece(reasoning=_str(item.delta))
-            case "response.output_item.added" | "response.function_call_arguments.delta":
+                return self._piece(reasoning=_str(item.delta)) if item.delta else None
+            case "response.output_item.added" if item.item and item.item.type == "function_call":
+                return Piece()
+            case "response.function_call_arguments.delta" if item.delta:
                 return Piece()
             case "response.output_item.done" if item.item and item.item.type == "function_call":
                 return self._piece(calls=[item.item])
@@ -232,6 +220,7 @@ class Reader:
             for number, call in enumerate(calls or ())
         ]
         self._calls += len(whole)
+        limit_calls(self._calls)
         return Piece(text, reasoning, whole, logprobs or [])
 
     def _ended(self, response: _Response) -> Piece | None:
@@ -240,8 +229,8 @@ class Reader:
         usual = FinishReason.TOOL_CALLS if self._calls else FinishReason.STOP
         reason = incomplete.reason if incomplete else None
         self._finish = _FINISH.get(reason, FinishReason.UNKNOWN) if reason else usual
-        if response.usage:
-            self._usage = _usage(response.usage)
+        if usage := fields(response.usage):
+            self._usage = _usage(usage)
         return None if self._brought else self._all(response.output or [])
 
     def _all(self, items: list[_Item]) -> Piece:
@@ -279,13 +268,14 @@ def _logprobs(event: _Event) -> list[TokenLogprob]:
     ]
 
 
-def _usage(usage: _Usage) -> Usage:
-    prompt, completion = usage.input_tokens_details, usage.output_tokens_details
-    return Usage(
-        usage.input_tokens,
-        usage.output_tokens,
-        (prompt.cached_tokens if prompt else None) or 0,
-        (completion.reasoning_tokens if completion else None) or 0,
+def _usage(usage: dict[str, Any]) -> Usage:
+    return believable(
+        Usage(
+            tokens(usage, "input_tokens"),
+            tokens(usage, "output_tokens"),
+            tokens(usage, "input_tokens_details", "cached_tokens"),
+            tokens(usage, "output_tokens_details", "reasoning_tokens"),
+        )
     )
 
 

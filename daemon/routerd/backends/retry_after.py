@@ -12,6 +12,8 @@ _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|[smhd])")
 _EPOCH = 1e9
 """Numbers from here on are moments, in seconds since 1970; a thousand times that, in milliseconds."""
+LONGEST_S = 400 * 86_400.0
+"""No API means a longer time, and what is shown as a date must be one."""
 
 _LIMITS = (
     # what is left of a limit, and when it is full again
@@ -34,7 +36,7 @@ def retry_after(headers: Mapping[str, str], now: float, *, limited: bool) -> flo
     here = _date(headers.get("date", ""))
     now = now if here is None else here
     if (milliseconds := number(headers.get("retry-after-ms", ""))) is not None:
-        return max(0.0, milliseconds / 1000)
+        return min(max(0.0, milliseconds / 1000), LONGEST_S)
     if (seconds := until(headers.get("retry-after", ""), now)) is not None:
         return seconds
     return _full_again(headers, now) if limited else None
@@ -55,7 +57,7 @@ def until(text: str, now: float) -> float | None:
     """Seconds from ``now``, of a number of them, a duration (``6m0s``), or a moment in any of three forms."""
     for value in _readings(text.strip(), now):
         if value is not None and math.isfinite(value):
-            return max(0.0, value)
+            return min(max(0.0, value), LONGEST_S)
     return None
 
 
@@ -92,7 +94,7 @@ def _date(text: str) -> float | None:
     for read in (datetime.fromisoformat, parsedate_to_datetime):
         try:
             moment = read(text)
-        except ValueError:
+            return moment.timestamp() if moment.tzinfo else None
+        except (ValueError, OverflowError, TypeError):
             continue
-        return moment.timestamp() if moment.tzinfo else None
     return None

@@ -11,11 +11,10 @@ from subprocess import DEVNULL
 
 import anyio
 import structlog
-from anyio import to_thread
 
 from routerd_client.records import FailureKind
 
-from .. import clock
+from .. import clock, disk
 from ..config.types import SecretSpec
 from .base import BackendError
 
@@ -65,20 +64,24 @@ class Secrets:
         if spec.env:
             return _environment(spec.env)
         if spec.file:
-            return await to_thread.run_sync(self._read, spec.file)
+            try:
+                return await disk.run(self._read, spec.file, what=f"the file {spec.file}")
+            except disk.DiskError as error:
+                raise _missing(str(error)) from None
         if spec.keychain and not self._keychain:
             raise _missing(f"the keychain ({spec.keychain}) is there on macOS alone", "use env, file or command")
         command = (*self._keychain, spec.keychain) if spec.keychain else spec.command
         return await self._run(command, spec)
 
     def _read(self, name: str) -> str:
-        path = self._folder / Path(name).expanduser()
+        path = Path(name)
         try:
-            with path.open("rb") as file:
+            path = self._folder / path.expanduser()
+            with disk.opened(path) as file:
                 readable = os.fstat(file.fileno()).st_mode & 0o077
                 content = file.read(_MAX_BYTES)
-        except OSError as error:
-            raise _missing(f"the file {path} could not be read: {error.strerror}") from None
+        except (OSError, RuntimeError) as error:
+            raise _missing(f"the file {path} could not be read: {disk.reason(error)}") from None
         if readable and path not in self._warned:
             self._warned.add(path)
             log.warning("secret.others_can_read", file=str(path), hint=f"chmod 600 {path}")
@@ -91,18 +94,22 @@ class Secrets:
                 done = await anyio.run_process(command, stdin=DEVNULL, stderr=DEVNULL, check=False)
         except TimeoutError:
             raise _missing(f"{spec} gave no answer within {self._timeout:g} s", hint) from None
-        except OSError as error:
-            raise _missing(f"{spec} could not be started: {error.strerror}") from None
+        except (OSError, ValueError) as error:
+            raise _missing(f"{spec} could not be started: {disk.reason(error)}") from None
         if done.returncode != 0:
             raise _missing(f"{spec} failed with status {done.returncode}", hint)
         return done.stdout[:_MAX_BYTES].decode(errors="replace")
 
 
 def _environment(name: str) -> str:
-    if name not in os.environ:
+    try:
+        found = os.environ.get(name)
+    except ValueError:  # a name that no environment can have
+        found = None
+    if found is None:
         hint = "a login agent does not see a shell's variables: use file, keychain or command"
         raise _missing(f"the environment variable {name} is not set for the daemon", hint)
-    return os.environ[name]
+    return found
 
 
 def _checked(secret: str, spec: SecretSpec) -> str:

@@ -62,6 +62,6 @@ class EventParser:
         value = value.removeprefix(b" ")
         if field == b"data":
             self._data.append(value)
-            self._held += len(value)
+            self._held += len(line) + 1  # a list of a million empty lines takes memory too
         elif field == b"event":
             self._name = value.decode(errors="replace")

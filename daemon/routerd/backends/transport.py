@@ -11,6 +11,7 @@ import errno
 import os
 import re
 from collections.abc import Callable, Mapping
+from functools import partial
 from weakref import WeakSet
 
 import aiohttp
@@ -30,6 +31,11 @@ _IDLE_S = 30.0
 """So long a connection is kept for the next request."""
 _PIECE = 2**18
 """Bytes of a request that are sent at once: what is encrypted makes everybody else wait."""
+MAX_HEAD = 2**18
+"""Bytes of all that a server says before its answer's body: interim answers, and the head."""
+_HEAD_SLICE = 2**14
+_LARGE = 2**16
+"""Bytes of one read after which others come first."""
 STALE_S = 0.5
 """A connection that the server had given up shows it within so long. Who breaks off later, or after the first line of
 an answer, may charge for it: that is not asked for once more by itself."""
@@ -40,6 +46,63 @@ _REASONS = {
     errno.ENOENT: "there is no such socket",
     errno.ECONNRESET: "connection reset",
 }
+
+
+class _TooMuchError(HttpProcessingError):
+    """A server said more before its answer than any head is."""
+
+
+class _Protocol(ResponseHandler):
+    """A connection that bounds what a server says before its answer, however often it says ``100 Continue``, and that
+    lets the loop turn between two large reads: libuv reads from a socket that is always ready 32 times in a row."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(loop)
+        self._fairness = loop
+        self._before = 0  # bytes read before the answer's head was whole
+        self._answered = False
+        self._full = False
+
+    def expect_head(self) -> None:
+        """Bound what comes from now on, until an answer's head is whole."""
+        self._before, self._answered = 0, False
+
+    def feed_data(self, data: tuple[RawResponseMessage, aiohttp.StreamReader], size: int = 0) -> None:
+        self._answered = self._answered or not _is_interim(data[0])
+        super().feed_data(data, size)
+
+    def data_received(self, data: bytes) -> None:
+        at = 0
+        while not self._answered and at < len(data) and self.transport is not None:
+            self._before += len(data[at : at + _HEAD_SLICE])
+            super().data_received(data[at : at + _HEAD_SLICE])
+            at += _HEAD_SLICE
+            if self._before > MAX_HEAD and not self._answered:
+                self.set_exception(_TooMuchError(message="no head is as long"))
+                self.transport.abort()
+                return
+        if at < len(data) or not data:
+            super().data_received(data[at:])
+        if len(data) >= _LARGE and self.transport is not None:
+            self.transport.pause_reading()
+            self._fairness.call_soon(self._go_on)
+
+    def pause_reading(self) -> None:
+        self._full = True
+        super().pause_reading()
+
+    def resume_reading(self, resume_parser: bool = True) -> None:
+        self._full = False
+        super().resume_reading(resume_parser)
+
+    def _go_on(self) -> None:
+        if not self._full and self.transport is not None and not self.transport.is_closing():
+            self.transport.resume_reading()
+
+
+def _is_interim(message: RawResponseMessage) -> bool:
+    """Whether ``message`` is about an answer that is still to come."""
+    return message.code < 200 and message.code != 101
 
 
 class Reply:
@@ -83,6 +146,8 @@ class Reply:
         if transport and transport.get_write_buffer_size():
             _abort(self._connection)  # answered before all of the request was sent
         else:
+            if isinstance(protocol := self._connection.protocol, _Protocol):
+                protocol.expect_head()  # what it says unasked has an end too
             self._connection.release()
 
 
@@ -102,6 +167,8 @@ class Transport:
             self._connector = aiohttp.UnixConnector(socket, limit=0, keepalive_timeout=_IDLE_S)
         else:
             self._connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=_IDLE_S, ttl_dns_cache=60)
+        # aiohttp has no public way to have another protocol.
+        self._connector._factory = partial(_Protocol, asyncio.get_running_loop())  # type: ignore[assignment]
         self._targets: dict[str, _Target] = {}
         self._used: WeakSet[ResponseHandler] = WeakSet()
 
@@ -133,7 +200,7 @@ class Transport:
             connection = await self._connector.connect(target.request, [], _TIMEOUT)
             try:
                 protocol = connection.protocol
-                assert protocol is not None
+                assert isinstance(protocol, _Protocol)
                 reused = protocol in self._used
                 if reused and protocol.should_close:
                     connection.close()  # it said something that nobody asked for: whose answer would the next be?
@@ -155,7 +222,8 @@ class Transport:
         await self._connector.close()
 
 
-async def _exchange(connection: Connection, protocol: ResponseHandler, head: bytes, body: bytes) -> Reply:
+async def _exchange(connection: Connection, protocol: _Protocol, head: bytes, body: bytes) -> Reply:
+    protocol.expect_head()
     # Nothing compressed is asked for, and a few bytes of it may be gigabytes. Servers of HTTP/1.0 say no length.
     protocol.set_response_params(auto_decompress=False, read_until_eof=True)
     if protocol.transport is None:
@@ -168,7 +236,7 @@ async def _exchange(connection: Connection, protocol: ResponseHandler, head: byt
         protocol.transport.write(body[at : at + _PIECE])
     while True:
         message, content = await protocol.read()
-        if message.code >= 200 or message.code == 101:  # else it is about an answer that is still to come
+        if not _is_interim(message):
             return Reply(connection, message, content)
 
 
@@ -214,6 +282,9 @@ def _unanswered(error: Exception, place: str) -> BackendError:
             return BackendError(kind, f"cannot connect to {place}: {_reason(error)}", hint=hint)
         case aiohttp.ClientConnectionError() | OSError():
             return BackendError(kind, f"{place} closed the connection before it answered")
+        case _TooMuchError():
+            message = f"{place} sent more than {MAX_HEAD >> 10} KB and no answer's head"
+            return BackendError(FailureKind.MALFORMED, message)
         case HttpProcessingError():
             return BackendError(FailureKind.MALFORMED, f"{place} answered something that is not HTTP")
         case _:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from .http import HTTP_KINDS
@@ -60,6 +61,10 @@ def check_url(node: Node, path: str, report: Report) -> None:
     if url.startswith("unix:"):
         if not url.removeprefix("unix:").startswith(("/", "~")):
             report.add(node, f"{path}: the path of the socket must be absolute", "unix:/path/of.sock")
+        elif not url.isprintable():
+            report.add(node, f"{path}: a socket's path has no control characters", "unix:/path/of.sock")
+        else:
+            _check_home(node, path, report)
         return
     try:
         parts = urlsplit(url)
@@ -72,6 +77,13 @@ def check_url(node: Node, path: str, report: Report) -> None:
         )
     elif parts.username or parts.password:
         report.add(node, f"{path}: a password does not belong into an address", "use api_key")
+
+
+def _check_home(node: Node, path: str, report: Report) -> None:
+    try:
+        Path(str(node.value).removeprefix("unix:")).expanduser()
+    except RuntimeError as error:
+        report.add(node, f"{path}: {node.value} leads nowhere: {error}", "unix:/path/of.sock")
 
 
 def check_secret(node: Node, path: str, report: Report) -> None:

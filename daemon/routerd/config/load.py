@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from msgspec import Struct
@@ -13,9 +14,10 @@ from msgspec.structs import replace
 
 from routerd_client.records import ConfigError
 
+from .. import disk
 from .build import build
 from .check import check, warnings
-from .check_files import absent_models, check_files, check_personas, place_files
+from .check_files import absent_models, check_files, place_files, read_personas
 from .check_whole import check_cycles, check_whole
 from .compat import translate
 from .report import WHOLE_FILE, ConfigFailedError, Mark, Place, Report
@@ -33,7 +35,7 @@ class Loaded(Struct, frozen=True):
     """A configuration without mistakes. ``warnings`` are legal but surely not meant; ``digest`` is the text's.
 
     ``tree`` is what the file says in our own words, and ``origins``, by path in it, what that was made from
-    which the file says in another's, or leaves to the environment.
+    which the file says in another's, or leaves to the environment. ``personas`` are the texts of those that it names.
     """
 
     config: ConfigSpec
@@ -41,6 +43,7 @@ class Loaded(Struct, frozen=True):
     origins: dict[tuple[str, ...], str]
     warnings: list[ConfigError]
     digest: str
+    personas: dict[str, str]
 
 
 def read(path: Path) -> str:
@@ -65,13 +68,7 @@ def read(path: Path) -> str:
 
 def read_bytes(path: Path) -> bytes:
     """The file's bytes, cut one past `MAX_BYTES`. Blocks on the disk. Raises OSError."""
-    # opening a pipe or a device could block for ever
-    mode = path.stat().st_mode
-    if stat.S_ISDIR(mode):
-        raise IsADirectoryError
-    if not stat.S_ISREG(mode):
-        raise OSError("it is not a regular file")
-    with path.open("rb") as file:
+    with disk.opened(path) as file:
         return file.read(MAX_BYTES + 1)
 
 
@@ -91,12 +88,31 @@ def load_file(path: Path) -> Loaded:
 
 def load(text: str, file: str, environ: Mapping[str, str] | None = None) -> Loaded:
     """The configuration that ``text`` describes; ``file`` is what messages call it, and its folder is where
-    relative folders count from. Asks the disk for the folders that it names, and for nothing else.
+    relative folders count from. Asks the disk for the files and folders that it names, and for nothing else.
     ``environ`` may give what the file leaves out, see `compat`.
 
     Raises ConfigFailedError with every mistake, in the order of the file; after a syntax error the
-    rest is not read, and only the syntax is judged; the same goes for another system's block.
+    rest is not read, and only the syntax is judged; the same goes for another system's block. Raises nothing else.
     """
+    with contained(file):
+        return _load(text, file, environ)
+
+
+@contextmanager
+def contained(file: str) -> Iterator[None]:
+    """Turn whatever is raised into a ConfigFailedError, whose cause it is: no file is to end whoever reads it."""
+    try:
+        yield
+    except ConfigFailedError:
+        raise
+    except Exception as error:
+        report = Report(file)
+        what = f"the configuration cannot be used: {disk.reason(error)} ({type(error).__name__})"
+        report.add(WHOLE_FILE, what, "undo the newest change; the log has the details")
+        raise ConfigFailedError(report.sorted()) from error
+
+
+def _load(text: str, file: str, environ: Mapping[str, str] | None) -> Loaded:
     report, base = Report(file), Path(file).parent
     tree = parse(text, report)
     if tree is None:
@@ -108,7 +124,7 @@ def load(text: str, file: str, environ: Mapping[str, str] | None = None) -> Load
     config = build(ConfigSpec, tree, "", report)
     check(tree, report)
     check_files(tree, report, base)
-    check_personas(tree, report, base)
+    personas = read_personas(tree, report, base)
     if config is not INVALID:
         check_cycles(config, tree, report)
     report.raise_if_any()
@@ -116,7 +132,7 @@ def load(text: str, file: str, environ: Mapping[str, str] | None = None) -> Load
     report.raise_if_any()
     notes = translated.warnings + warnings(config, tree, file) + absent_models(tree, file, base)
     noted = sorted(notes, key=lambda note: (note.line, note.column))
-    return Loaded(place_files(config, base), tree, translated.origins, noted, digest(text.encode()))
+    return Loaded(place_files(config, base), tree, translated.origins, noted, digest(text.encode()), personas)
 
 
 def digest(data: bytes) -> str:
@@ -140,7 +156,7 @@ def _explain(error: OSError) -> tuple[str, str]:
         return "this is a directory", "name the file in it"
     if isinstance(error, PermissionError):
         return "the file may not be read by this user", "chmod u+r it, or check its owner"
-    return f"the file cannot be read: {error.strerror or error}", ""
+    return f"the file cannot be read: {disk.reason(error)}", ""
 
 
 def _failed(path: Path, message: str, hint: str, place: Place = WHOLE_FILE) -> ConfigFailedError:

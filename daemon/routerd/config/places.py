@@ -10,6 +10,8 @@ from platformdirs import PlatformDirs
 
 from routerd_client.paths import default_socket
 
+from .. import disk
+
 _dirs = PlatformDirs("routerd", appauthor=False)
 
 
@@ -48,4 +50,4 @@ def _config_folder() -> Path:
 
 def _from_environment(name: str) -> Path | None:
     value = os.environ.get(name)
-    return Path(value).expanduser() if value else None
+    return disk.expanded(value) if value else None

@@ -47,7 +47,7 @@ class Report:
 
     def add(self, place: Place, message: str, hint: str = "") -> None:
         """Note a mistake. The same one in the same place counts once: an alias repeats its target's."""
-        self._errors.add(ConfigError(self._file, place.line, place.column, message, hint))
+        self._errors.add(ConfigError(self._file, place.line, place.column, _printable(message), _printable(hint)))
 
     def nearest(self, name: str, known: Collection[str]) -> str:
         """The one of ``known`` that ``name`` was probably meant to be, or ``""``."""
@@ -64,3 +64,10 @@ class Report:
         """Raises ConfigFailedError where any mistake was noted."""
         if self._errors:
             raise ConfigFailedError(self.sorted())
+
+
+def _printable(text: str) -> str:
+    """Return ``text`` as a terminal can show it and JSON can carry it: it may quote anything."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() or char == "\n" else repr(char)[1:-1] for char in text)

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from pathlib import Path
+from typing import TypeVar
 
 import anyio
-from anyio import to_thread
+import structlog
 from watchfiles import awatch
 
+from .. import disk
 from .load import digest, read_bytes
+from .threads import require_threads
+
+T = TypeVar("T")
+log = structlog.get_logger()
 
 _STEP_MS = 200  # the thread that waits for events wakes this often, also when idle
 _SETTLE = 0.1
 _SETTLE_ROUNDS = 20  # a file that never comes to rest is reported all the same
 _AWAY = 1.0  # some put a file away before they write it anew
 _MAX_LINKS = 40
+_THREADS = 3
 
 _Folders = dict[str, tuple[int, int]]
 
@@ -36,34 +43,55 @@ async def changes(
 
     Ends within 0.2 s of ``stop`` being set. Cancelling sets ``stop`` too. Close it with `aclosing`.
     """
-    path = await to_thread.run_sync(path.absolute)
-    known = await to_thread.run_sync(_digest, path) if last is None else last
+    path = _absolute(path)
+    known = await _first(path) if last is None else last
     stamp: tuple[int, ...] | None = ()  # like none: the first step looks, also where there is no file
     stop = stop or anyio.Event()
     async with aclosing(_nudges(path, stop, poll)) as nudges:
         async for happened in nudges:
-            now = await to_thread.run_sync(_stamp, path)
-            if now == stamp and not happened:
-                continue
-            # taken before the content is read: what is written meanwhile shows in the next one
-            stamp = now
-            found = await _settled(path)
-            if found is None and known is not None:
-                with anyio.move_on_after(_AWAY):
-                    await stop.wait()
-                    return
+            try:
+                now = await _off_loop(_stamp, path)
+                if now == stamp and not happened:
+                    continue
+                # taken before the content is read: what is written meanwhile shows in the next one
+                stamp = now
                 found = await _settled(path)
+                if found is None and known is not None:
+                    with anyio.move_on_after(_AWAY):
+                        await stop.wait()
+                        return
+                    found = await _settled(path)
+            except OSError as error:  # a disk that hangs, or no more threads: nothing is known of the file
+                log.warning("watch.blind", path=str(path), error=str(error))
+                stamp = ()
+                continue
             if found != known:
                 known = found
                 yield found or ""
 
 
+def _absolute(path: Path) -> Path:
+    return path.absolute()  # asks for the working directory, and no other disk
+
+
+async def _first(path: Path) -> str | None:
+    try:
+        return await _off_loop(_digest, path)
+    except OSError:
+        return None
+
+
+async def _off_loop(look: Callable[[Path], T], path: Path) -> T:
+    """Return ``look(path)``. Raises ``OSError`` where the disk hangs; all else ``look`` has an answer to."""
+    return await disk.run(look, path, what=path)
+
+
 async def _settled(path: Path) -> str | None:
     """The content's digest once it stays the same; None for a file that is not there."""
-    found = await to_thread.run_sync(_digest, path)
+    found = await _off_loop(_digest, path)
     for _ in range(_SETTLE_ROUNDS):
         await anyio.sleep(_SETTLE)
-        again = await to_thread.run_sync(_digest, path)
+        again = await _off_loop(_digest, path)
         if again == found:
             break
         found = again
@@ -74,20 +102,22 @@ async def _nudges(path: Path, stop: anyio.Event, poll: float) -> AsyncGenerator[
     """True when something happened near the file, False when a poll is due."""
     while not stop.is_set():
         try:
-            folders = await to_thread.run_sync(_folders, path)
+            folders = await _off_loop(_folders, path)
             async with aclosing(_events(folders, stop, poll)) as events:
                 async for happened in events:
                     yield happened
                     # a watch stays with a folder that was replaced, and would never hear again
-                    if await to_thread.run_sync(_folders, path) != folders:
+                    if await _off_loop(_folders, path) != folders:
                         break
-        except (OSError, RuntimeError):
-            # a folder that went away at this moment, or no more inotify watches: polling still works
+        except Exception:
+            # a folder that went away or was closed at this moment, no more inotify watches, no more threads: polling
+            # still works
             await anyio.sleep(poll)
             yield False
 
 
 async def _events(folders: _Folders, stop: anyio.Event, poll: float) -> AsyncGenerator[bool, None]:
+    require_threads(_THREADS)  # without them the watcher's own code, which is not Python's, aborts the process
     watching = awatch(
         *folders,
         watch_filter=None,

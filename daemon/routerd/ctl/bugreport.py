@@ -16,6 +16,7 @@ from typing import Any
 import click
 import msgspec
 
+from .. import disk
 from ..agent.doctor.examine import examine
 from ..agent.doctor.finding import Scene, worst
 from ..agent.secrets import secrets
@@ -95,9 +96,9 @@ def known_secrets(seen: Scene) -> Iterator[str]:
     for spec in specs:
         yield spec.inline
         yield seen.environ.get(spec.env, "")
-    for file in [seen.token, *(seen.base / Path(spec.file).expanduser() for spec in specs if spec.file)]:
+    for file in [seen.token, *(seen.base / disk.expanded(spec.file) for spec in specs if spec.file)]:
         try:
-            yield file.read_text("utf-8", "replace").strip()
+            yield disk.read(file).decode("utf-8", "replace").strip()
         except OSError:
             continue
     for backend in seen.config.backends.values() if seen.config else ():

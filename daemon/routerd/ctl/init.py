@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from .. import disk
 from ..config.load import ConfigFailedError, load
 from ..config.places import places
 from ..config.presets import PRESETS, render
@@ -90,7 +91,7 @@ def command(
 
 def _from_here(model: str) -> str:
     """A folder or file of this machine by its whole path: the file that names it is elsewhere."""
-    path = Path(model).expanduser()
+    path = disk.expanded(model)
     return str(path.absolute()) if path.exists() else model
 
 

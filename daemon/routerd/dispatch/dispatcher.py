@@ -207,7 +207,7 @@ class Dispatcher:
         if run.spare:
             return await run.done(run.spare)
         if run.deaths >= MAX_DEATHS and last is None:
-            last = _deadly(run)
+            return run.exhausted(_deadly(run), None)
         return run.exhausted(last, self._retry_after(generation, run, last))
 
     def _recall(self, run: Run) -> None:
@@ -344,8 +344,8 @@ class Dispatcher:
             error=failure.message,
         )
         if failure.died:
-            run.deaths = self._quarantine.died(run.call.chat, clock.now())
-            return _deadly(run) if run.deaths >= MAX_DEATHS else failure
+            run.deaths = self._quarantine.died(run.call.chat, failure.died, clock.now())
+            return _deadly(run, failure.died) if run.deaths >= MAX_DEATHS else failure
         return failure
 
     async def _finding(self, generation: Generation, run: Run, backend: Backend, end: End) -> Finding | None:
@@ -390,12 +390,12 @@ class Dispatcher:
         return min((w for w in waits if w > 0), default=None)
 
 
-def _deadly(run: Run) -> BackendError:
+def _deadly(run: Run, process: str = "") -> BackendError:
     """The failure of a request that model processes keep dying with: nothing says that another would not."""
     message = f"{run.deaths} model processes died while they answered this request"
     hint = "routerctl crashes shows how they died; change the request, or name a backend that is an API"
     failure = BackendError(FailureKind.BAD_REQUEST, message, hint=hint)
-    failure.died = True
+    failure.died = process
     return failure
 
 

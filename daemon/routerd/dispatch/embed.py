@@ -14,15 +14,15 @@ from routerd_client.records import FailureKind
 
 from ..backends.base import Backend, BackendError, Emit, End
 from ..backends.http import HttpBackend
+from ..backends.usage import NO_USAGE, believable, fields, tokens
 from ..routing.terms import Terms
-from ..spend.tariff import MOST_TOKENS
 
 
 class Vectors(Struct, frozen=True):
     """What an API answers: ``data`` as it came, and what it says that was used."""
 
     data: Raw
-    usage: dict[str, Any] | None = None
+    usage: Raw = NO_USAGE
 
 
 _VECTORS = msgspec.json.Decoder(Vectors)
@@ -34,6 +34,7 @@ class Embedding:
 
     def __init__(self, fields: Mapping[str, Any], texts: list[str], hops: int = 0) -> None:
         self.vectors: Vectors | None = None
+        self.usage = Usage()
         self._fields = fields
         self._texts = texts
         self._hops = hops
@@ -53,5 +54,5 @@ class Embedding:
             failure = BackendError(FailureKind.MALFORMED, message, hint="is it a model for embeddings?")
             failure.billed = True
             raise failure from None
-        used = (self.vectors.usage or {}).get("prompt_tokens")
-        return End(FinishReason.STOP, Usage(used) if type(used) is int and 0 <= used <= MOST_TOKENS else Usage())
+        self.usage = believable(Usage(tokens(fields(self.vectors.usage), "prompt_tokens")))
+        return End(FinishReason.STOP, self.usage)

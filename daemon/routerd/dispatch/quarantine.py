@@ -22,9 +22,9 @@ Key = bytes
 
 
 class _Record(Struct, frozen=True):
-    """How often a model process died with a request, and until when that counts."""
+    """The processes that died with a request, and until when that counts."""
 
-    deaths: int
+    processes: frozenset[str]
     until: float
 
 
@@ -45,16 +45,18 @@ class Quarantine:
             del self._records[oldest[0]]
         # Hashing reads the whole chat, and there is nearly always nothing to compare it with.
         record = self._records.get(key(chat)) if self._records else None
-        return (record.deaths, record.until - now) if record else (0, 0.0)
+        return (len(record.processes), record.until - now) if record else (0, 0.0)
 
-    def died(self, chat: ChatRequest, now: float) -> int:
-        """Count one more death with ``chat``; returns how many there are now."""
-        deaths = self.deaths(chat, now)[0] + 1
-        self._records[key(chat)] = _Record(deaths, now + self._keep_s)
-        self._records.move_to_end(key(chat))
+    def died(self, chat: ChatRequest, process: str, now: float) -> int:
+        """Count the death of ``process`` with ``chat``, once however many identical requests it held; returns how many
+        deaths there are now."""
+        self.deaths(chat, now)  # drops what has passed
+        before = self._records.pop(key(chat), None)
+        processes = (before.processes if before else frozenset()) | {process}
+        self._records[key(chat)] = _Record(processes, now + self._keep_s)
         if len(self._records) > self._max_kept:
             self._records.popitem(last=False)
-        return deaths
+        return len(processes)
 
     def answered(self, chat: ChatRequest) -> None:
         """Forget the deaths of ``chat``: an owned model has answered it and lives."""

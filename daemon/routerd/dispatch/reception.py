@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Awaitable, Callable
+from functools import partial
 from time import perf_counter
 
 import anyio
+import structlog
 from msgspec.structs import replace
 
 from routerd_client.chat import ChatRequest, Message, TokenLogprob, ToolCall
@@ -18,9 +20,15 @@ from ..quality.degenerate import Finding, unreadable
 from ..quality.gate import Gate, examine
 from ..routing.terms import Terms
 from ..spend.quota import Told
+from .beside import beside_loop
 from .escalate import measured_by, watched
 
+log = structlog.get_logger()
+
 Emit = Callable[[Event], Awaitable[None]]
+
+_LONG = 2**16
+"""Characters of an answer that take a while to judge."""
 
 
 class Reception:
@@ -143,9 +151,9 @@ class Reception:
 
     async def ended(self, end: End) -> None:
         """The answer is whole: look at all of it. `release` lets go what is still held."""
-        if not self.finding and (noted := self._examine(end, every=True)):
+        if not self.finding and (noted := await self._examined(end, every=True)):
             # A fault that nobody watches for is noted all the same; most answers have none, and are looked at once.
-            self.finding = self._examine(end) or noted
+            self.finding = await self._examined(end) or noted
 
     async def release(self) -> None:
         """Let everything go, whatever was found; all of it anew, where it was taken back."""
@@ -183,8 +191,10 @@ class Reception:
             refusal=refusal or None,
         )
 
-    def _examine(self, end: End, *, every: bool = False) -> Finding | None:
-        return examine(
+    async def _examined(self, end: End, *, every: bool = False) -> Finding | None:
+        """The first fault of the whole answer. A judge that fails finds none: the answer is there all the same."""
+        look = partial(
+            examine,
             self.text,
             tool_calls=self.tool_calls,
             finish_reason=end.finish_reason,
@@ -194,6 +204,21 @@ class Reception:
             ask=self._ask,
             watch=None if every else self._watch,
         )
+        try:
+            return await beside_loop(look) if self._takes_long() else look()
+        except Exception:
+            log.exception("answer.not_judged", attempt=self.attempt)
+            return None
+
+    def _takes_long(self) -> bool:
+        """Whether the answer is to be judged beside the loop: it is long, or is held against a schema."""
+        wanted = self._ask.response_format
+        if wanted and wanted.type == "json_schema":
+            return True
+        schemas = any(tool.function.parameters for tool in self._ask.tools)
+        if self.tool_calls and schemas:
+            return True
+        return sum(map(len, self._text)) > _LONG
 
     async def _take(self, found: list[Piece] | Finding) -> None:
         if isinstance(found, Finding):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from routerd_client.chat import (
+    MOST_MESSAGES,
     ChatRequest,
     FinishReason,
     Function,
@@ -83,7 +84,7 @@ class _Choice(Struct, frozen=True):
 class Body(Common, frozen=True, kw_only=True):
     """What is read of a request."""
 
-    messages: list[_Message]
+    messages: Annotated[list[_Message], Meta(max_length=MOST_MESSAGES)]
     tools: list[_Tool] | None = None
     tool_choice: Literal["auto", "none", "required"] | _Choice | None = None
     parallel_tool_calls: bool | None = None

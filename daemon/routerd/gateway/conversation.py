@@ -12,58 +12,88 @@ from routerd_client.chat import ImagePart, Message, Part, TextPart, ToolCall
 class Conversation:
     """Puts messages together: what the system says before anybody else is one message, all that the assistant says
     and calls in a row is one, and images in the results of tools, which most formats do not take there, follow them
-    in a message of the user's."""
+    in a message of the user's. Linear in what is said, however many items it comes in."""
 
     def __init__(self) -> None:
         self._messages: list[Message] = []
         self._images: list[Part] = []
+        self._leading: list[str] = []
+        """What the system says before anybody else."""
+        self._answer: _Answer | None = None
+        """What the assistant says in a row."""
 
     @property
     def messages(self) -> list[Message]:
         """All of it so far."""
         self._show_images()
+        self._end_row()
         return self._messages
 
     def instruct(self, text: str) -> None:
         if not text:
             return
         self._show_images()
-        if len(self._messages) == 1 and self._messages[0].role == "system":
-            text = f"{self._messages.pop().text}\n\n{text}"
-        self._messages.append(Message("system", text))
+        if self._answer or self._messages:
+            self._say(Message("system", text))
+        else:
+            self._leading.append(text)
 
     def ask(self, parts: Sequence[Part]) -> None:
         """The user says something."""
         shown, self._images = self._images, []
-        self._messages.append(Message("user", plain([*shown, *parts])))
+        self._say(Message("user", plain([*shown, *parts])))
 
     def answer(self, text: str = "", *, reasoning: str = "", calls: Iterable[ToolCall] = ()) -> None:
         """The assistant says something, thinks, or calls tools."""
         self._show_images()
-        last = Message("assistant")
-        if self._messages and self._messages[-1].role == "assistant":
-            last = self._messages.pop()
-        made = [*last.tool_calls, *calls]
-        said = last.text + text
-        self._messages.append(
-            replace(
-                last,
-                content=said if said or not made else None,
-                reasoning=(last.reasoning or "") + reasoning or None,
-                tool_calls=[replace(call, index=index) for index, call in enumerate(made)],
-            )
-        )
+        if self._answer is None:
+            self._end_row()
+            self._answer = _Answer()
+        self._answer.text.append(text)
+        self._answer.reasoning.append(reasoning)
+        self._answer.calls += calls
 
     def result(self, call_id: str, parts: Sequence[Part]) -> None:
         """What a tool gave."""
         images = [part for part in parts if isinstance(part, ImagePart)]
         text = "".join(part.text for part in parts if isinstance(part, TextPart))
-        self._messages.append(Message("tool", text or "(see the image)" * bool(images), tool_call_id=call_id))
+        self._say(Message("tool", text or "(see the image)" * bool(images), tool_call_id=call_id))
         self._images += images
+
+    def _say(self, message: Message) -> None:
+        self._end_row()
+        self._messages.append(message)
+
+    def _end_row(self) -> None:
+        """Put what was said in a row into one message."""
+        leading, self._leading = self._leading, []
+        if leading:
+            self._messages.append(Message("system", "\n\n".join(leading)))
+        answer, self._answer = self._answer, None
+        if answer:
+            self._messages.append(answer.whole())
 
     def _show_images(self) -> None:
         if self._images:
             self.ask([])
+
+
+class _Answer:
+    """What the assistant says in a row, as it comes."""
+
+    def __init__(self) -> None:
+        self.text: list[str] = []
+        self.reasoning: list[str] = []
+        self.calls: list[ToolCall] = []
+
+    def whole(self) -> Message:
+        said = "".join(self.text)
+        return Message(
+            "assistant",
+            content=said if said or not self.calls else None,
+            reasoning="".join(self.reasoning) or None,
+            tool_calls=[replace(call, index=index) for index, call in enumerate(self.calls)],
+        )
 
 
 def plain(parts: list[Part]) -> str | list[Part]:

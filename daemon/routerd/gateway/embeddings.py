@@ -59,7 +59,8 @@ async def embeddings(services: Services, ask: Ask) -> Reply:
     if isinstance(end, Error):
         raise RefusedError(refusal(end), told_of)
     assert embedding.vectors
-    usage = embedding.vectors.usage or {"prompt_tokens": 0, "total_tokens": 0}
+    used = embedding.usage.prompt_tokens
+    usage = {"prompt_tokens": used, "total_tokens": used}
     answer = {"object": "list", "model": asked.model or end.endpoint, "data": embedding.vectors.data, "usage": usage}
     headers = {"x-routerd-backend": end.backend, **told_of}
     return Reply(body=encode(answer), headers=headers | ({LEFT_OUT: "; ".join(left_out)} if left_out else {}))

@@ -13,7 +13,16 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from routerd_client.chat import ChatRequest, Usage
+from routerd_client.chat import (
+    LONGEST_NAME,
+    MOST_CONTEXT,
+    MOST_MESSAGES,
+    MOST_PARTS,
+    MOST_STOPS,
+    MOST_TOOLS,
+    ChatRequest,
+    Usage,
+)
 from routerd_client.protocol import Delta, Done, Error, ErrorCode, Routed
 from routerd_client.records import FailureKind
 
@@ -22,6 +31,24 @@ from .steering import steers
 T = TypeVar("T")
 
 encode = msgspec.json.Encoder().encode
+
+
+def limit(chat: ChatRequest) -> None:
+    """Raise `BadRequestError` for a request with more of something than the daemon takes, however it came."""
+    for name, most in (
+        ("messages", MOST_MESSAGES),
+        ("tools", MOST_TOOLS),
+        ("stop", MOST_STOPS),
+        ("context", MOST_CONTEXT),
+    ):
+        if (count := len(getattr(chat, name))) > most:
+            raise BadRequestError(f"{name} has {count} entries; the most is {most}", name)
+    for name in ("model", "session"):
+        if len(getattr(chat, name)) > LONGEST_NAME:
+            raise BadRequestError(f"{name} is longer than {LONGEST_NAME} characters", name)
+    for at, message in enumerate(chat.messages):
+        if isinstance(message.content, list) and len(message.content) > MOST_PARTS:
+            raise BadRequestError(f"messages[{at}].content has more than {MOST_PARTS} parts", f"messages[{at}].content")
 
 
 class BadRequestError(Exception):

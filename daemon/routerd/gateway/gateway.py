@@ -6,14 +6,15 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import secrets
 import socket
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import anyio
 import structlog
-from anyio import to_thread
 
+from .. import disk
 from ..config.front import FrontSpec
 from .guard import Guard
 from .services import Services
@@ -26,6 +27,8 @@ log = structlog.get_logger()
 
 RETRY_S = 5.0
 """How often an address that was taken is tried again."""
+RENEW_S = 2.0
+"""How long a request waits for the disk that the token is on."""
 BACKLOG = 1024
 
 
@@ -35,10 +38,11 @@ class Gateway:
     def __init__(self, state: Path, services: Services) -> None:
         self.address = ""
         """Where it listens, ``http://127.0.0.1:8765``; ``""`` while it does not."""
-        self.error = ""
-        """Why it does not listen though it should."""
+        self._error = ""
+        self._unread = ""
         self._services = services
         self._token = Token(state)
+        self._expected = _known_to_nobody()
         self._front: Front | None = None
         self._listening: asyncio.Server | None = None
         self._spec: FrontSpec | None = None
@@ -46,6 +50,11 @@ class Gateway:
 
     def __repr__(self) -> str:
         return f"<Gateway {self.address or self.error or 'no address'} {self.connections} connections>"
+
+    @property
+    def error(self) -> str:
+        """Why it does not listen though it should, or lets nobody in though it listens."""
+        return self._error or self._unread
 
     @property
     def connections(self) -> int:
@@ -67,7 +76,7 @@ class Gateway:
         while True:
             self._news = anyio.Event()
             await self._listen(self._spec)
-            with anyio.move_on_after(RETRY_S if self.error else None):
+            with anyio.move_on_after(RETRY_S if self._error else None):
                 await self._news.wait()
 
     async def close(self) -> None:
@@ -78,23 +87,34 @@ class Gateway:
                 await self._front.close()
 
     async def _listen(self, spec: FrontSpec | None) -> None:
-        before, self.error = self.error, ""
+        before, self._error = self._error, ""
         self._stop()
         if spec is None:
             return
-        front = await self._loaded()
         try:
-            self._token()  # made before anybody can need it
+            front = await self._loaded()
+            self._expected = await disk.run(self._token, what=self._token.file)  # made before anybody can need it
+            self._unread = ""
             listening, loop = _bound(*spec.place), asyncio.get_running_loop()
             self._listening = await loop.create_server(front.server, sock=listening, backlog=BACKLOG)
         except OSError as error:
-            self.error = _why(spec, error)
-            if self.error != before:
-                log.error("http.not_listening", error=self.error)
+            self._error = _why(spec, error, self._token)
+            if self._error != before:
+                log.error("http.not_listening", error=self._error)
             return
-        front.guard = Guard(spec.hosts, self._token)
+        front.guard, front.renew_token = Guard(spec.hosts, lambda: self._expected), self._renew_token
         self.address = _url(listening)
         log.info("http.listening", address=self.address)
+
+    async def _renew_token(self) -> None:
+        """Take in the token as it is now; nobody is let in while it cannot be read."""
+        before, self._unread = self._unread, ""
+        try:
+            self._expected = await disk.run(self._token, what=self._token.file, within=RENEW_S)
+        except OSError as error:
+            self._unread, self._expected = _kept(self._token, error), _known_to_nobody()
+            if self._unread != before:
+                log.error("http.token_unreadable", error=self._unread)
 
     def _stop(self) -> None:
         """Take no more requests over TCP; those under way are answered."""
@@ -107,7 +127,7 @@ class Gateway:
 
     async def _loaded(self) -> Front:
         if self._front is None:
-            front = await to_thread.run_sync(_import)
+            front = await disk.run(_import, what="routerd's own files", within=60)
             self._front = self._front or front(self._services)
         return self._front
 
@@ -130,9 +150,17 @@ def _url(listening: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def _why(spec: FrontSpec, error: OSError) -> str:
-    if error.filename:
-        return f"the token cannot be kept: {error}"
+def _known_to_nobody() -> str:
+    return secrets.token_urlsafe(32)
+
+
+def _kept(token: Token, error: OSError) -> str:
+    return f"the token cannot be kept: {token.file}: {disk.reason(error)}"
+
+
+def _why(spec: FrontSpec, error: OSError, token: Token) -> str:
+    if error.filename or isinstance(error, disk.DiskError | IsADirectoryError):
+        return _kept(token, error)
     if error.errno == errno.EADDRINUSE:
         why = "another program has that port; stop it, or choose another in routes.yaml"
     elif error.errno == errno.EADDRNOTAVAIL:

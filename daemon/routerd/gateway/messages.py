@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from routerd_client.chat import (
+    MOST_MESSAGES,
     ChatRequest,
     Function,
     FunctionSpec,
@@ -114,7 +115,7 @@ class _Output(Struct, frozen=True):
 class Body(Struct, frozen=True, kw_only=True):
     """What is read of a request."""
 
-    messages: list[_Message]
+    messages: Annotated[list[_Message], Meta(max_length=MOST_MESSAGES)]
     model: str | None = None
     system: Content | None = None
     tools: list[_Tool] | None = None

@@ -28,6 +28,7 @@ _TYPES = {
     529: "overloaded_error",
 }
 
+_OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
 PING = b'event: ping\ndata: {"type":"ping"}\n\n'
 
 
@@ -122,17 +123,19 @@ class Writer:
         return _event("content_block_stop", index=self._index) if opened else b""
 
 
-def _tool_use(call: ToolCall, input_: dict[str, Any]) -> dict[str, Any]:
+def _tool_use(call: ToolCall, input_: Any) -> dict[str, Any]:
     return {"type": "tool_use", "id": call.id, "name": call.function.name, "input": input_}
 
 
-def arguments(call: ToolCall) -> dict[str, Any]:
-    """The format wants an object, and a model may have written none."""
+def arguments(call: ToolCall) -> msgspec.Raw | dict[str, Any]:
+    """The format wants an object, and a model may have written none. One is kept as it was written, whatever numbers
+    are in it."""
+    text = call.function.arguments or "{}"
     try:
-        value = msgspec.json.decode(call.function.arguments or "{}")
-    except msgspec.DecodeError:
-        value = None
-    return value if isinstance(value, dict) else {"arguments": call.function.arguments}
+        _OBJECT.decode(text)
+        return msgspec.Raw(msgspec.json.format(text.encode(), indent=-1))
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return {"arguments": call.function.arguments}
 
 
 def _stopped(done: Done) -> dict[str, Any]:
@@ -148,7 +151,7 @@ def _stopped(done: Done) -> dict[str, Any]:
 def usage_object(usage: Usage) -> dict[str, Any]:
     """The format does not count tokens that came from a cache, or went into one, among those of the input."""
     told: dict[str, Any] = {
-        "input_tokens": usage.prompt_tokens - usage.cached_tokens - usage.cache_write_tokens,
+        "input_tokens": max(0, usage.prompt_tokens - usage.cached_tokens - usage.cache_write_tokens),
         "cache_creation_input_tokens": usage.cache_write_tokens,
         "cache_read_input_tokens": usage.cached_tokens,
         "output_tokens": usage.completion_tokens,

@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from routerd_client.chat import (
+    MOST_MESSAGES,
     ChatRequest,
     Function,
     ImagePart,
@@ -90,7 +91,7 @@ class _Reasoning(Struct, frozen=True):
 class Body(Struct, frozen=True, kw_only=True):
     """What is read of a request."""
 
-    input: str | list[_Item]
+    input: str | Annotated[list[_Item], Meta(max_length=MOST_MESSAGES)]
     model: str | None = None
     instructions: str | None = None
     tools: list[ToolSpec] | None = None
@@ -207,9 +208,9 @@ def _conversation(asked: Body, left_out: list[str]) -> list[Message]:
     items = [_Item(role="user", content=asked.input)] if isinstance(asked.input, str) else asked.input
     for at, item in enumerate(items):
         _add(conversation, item, f"input[{at}]", left_out)
-    if not conversation.messages:
+    if not (messages := conversation.messages):
         raise BadRequestError("input is empty: at least one message is needed", "input")
-    return conversation.messages
+    return messages
 
 
 def _add(conversation: Conversation, item: _Item, place: str, left_out: list[str]) -> None:

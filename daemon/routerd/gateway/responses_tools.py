@@ -88,7 +88,7 @@ def _input(arguments: str) -> str:
     """The other way; a model that wrote no such object meant all of it."""
     try:
         value = msgspec.json.decode(arguments)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return arguments
     text = value.get("input") if isinstance(value, dict) else None
     return text if isinstance(text, str) else arguments

@@ -2,33 +2,44 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 from pathlib import Path
 
+from .. import disk
+
 FILE = "http-token"
 """In the state folder."""
+MOST_BYTES = 4096
 
 
 class Token:
     """The token of a state folder, made where there is none. A new one counts from the next request on."""
 
     def __init__(self, state: Path) -> None:
-        self._file = state / FILE
+        self.file = state / FILE
         self._known: tuple[int, int] | None = None
         self._text = ""
 
     def __call__(self) -> str:
-        """Raises ``OSError`` where it can be neither read nor made."""
+        """Return the token. Raises ``OSError`` where it can be neither read nor made. Blocks on the disk."""
         try:
-            info = self._file.stat()
+            info = self.file.stat()
         except FileNotFoundError:
-            rotate(self._file.parent)  # the daemon at its first start, or routerctl before that
-            info = self._file.stat()
+            rotate(self.file.parent)  # the daemon at its first start, or routerctl before that
+            info = self.file.stat()
         if self._known != (info.st_ino, info.st_mtime_ns):
-            self._text = self._file.read_text().strip()
+            self._text = _checked(disk.read(self.file, MOST_BYTES))
             self._known = (info.st_ino, info.st_mtime_ns)
         return self._text or secrets.token_urlsafe(32)  # an emptied file opens the door to nobody
+
+
+def _checked(data: bytes) -> str:
+    text = data.decode("ascii", "replace").strip()
+    if not (text.isascii() and text.isprintable()):
+        raise disk.DiskError(errno.EINVAL, "it holds no token: make a new one with routerctl token --rotate")
+    return text
 
 
 def rotate(state: Path) -> str:

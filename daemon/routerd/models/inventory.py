@@ -6,9 +6,9 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-import anyio.to_thread
 from msgspec import Struct
 
+from .. import disk
 from .errors import ModelError, ModelNotFoundError
 from .hub import Repository, cache_root
 from .lock import locked
@@ -16,6 +16,8 @@ from .prepare import lock_file
 from .reference import Kind, ModelReference, converted_folder
 
 LOCK_TIMEOUT_S = 1.0
+DELETE_S = 600.0
+"""How long the disk may take to delete a model."""
 UNFINISHED = (".download", ".partial")
 """How the folders end that a killed preparation leaves; `prepare` clears them when it is next at it."""
 
@@ -46,7 +48,7 @@ async def remove(reference: ModelReference, cache_dir: Path) -> int:
     Raises `ModelNotFoundError` where it is not there, `ModelError` where it lies outside the two
     caches or another process is preparing it, ``OSError`` where it cannot be deleted.
     """
-    places = await anyio.to_thread.run_sync(_places, reference, cache_dir)
+    places = await disk.run(_places, reference, cache_dir, what=f"the model {reference.text}")
     if reference.kind is Kind.FOLDER:
         folder = location(reference, cache_dir)
         lock = folder.with_name(folder.name + ".lock")
@@ -54,7 +56,7 @@ async def remove(reference: ModelReference, cache_dir: Path) -> int:
         lock = lock_file(reference, cache_dir)
     try:
         async with locked(lock, timeout=LOCK_TIMEOUT_S):
-            return await anyio.to_thread.run_sync(lambda: sum(map(_delete, places)))
+            return await disk.run(lambda: sum(map(_delete, places)), what=places[0], within=DELETE_S)
     except TimeoutError as error:
         raise ModelError(f"{reference.text} is just being prepared", hint="stop that first") from error
 

@@ -11,10 +11,14 @@ from pathlib import Path, PurePosixPath
 import msgspec
 from msgspec import Struct
 
+from .. import disk
+
 # What mlx-lm itself downloads, except for code: a download must never bring something to run.
 WEIGHTS = "model*.safetensors"
 NEEDED = (WEIGHTS, "*.json", "*.jsonl", "*.txt", "*.jinja", "*.tiktoken", "tokenizer.model", "tiktoken.model")
 FORMAT = 1
+MOST = 64 * 1024 * 1024
+"""The bytes that a listing may have."""
 
 
 class ListedFile(Struct, frozen=True, omit_defaults=True):
@@ -67,8 +71,8 @@ class Listing(Struct, frozen=True):
 def read(file: Path) -> Listing | None:
     """The listing in ``file``, or ``None`` where there is none that can be used."""
     try:
-        listing = msgspec.json.decode(file.read_bytes(), type=Listing)
-    except (OSError, msgspec.MsgspecError):
+        listing = msgspec.json.decode(disk.read(file, MOST), type=Listing)
+    except (OSError, ValueError, RecursionError):
         return None
     return listing if listing.format_version == FORMAT else None
 

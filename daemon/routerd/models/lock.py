@@ -10,6 +10,8 @@ from pathlib import Path
 
 import anyio
 
+from .. import disk
+
 POLL_S = 0.1
 
 
@@ -18,10 +20,11 @@ async def locked(file: Path, *, timeout: float) -> AsyncIterator[int]:
     """Hold ``file``'s lock, made where missing; gives its descriptor.
 
     The kernel frees it when the process ends, however it ends, and those to which it passed the descriptor.
-    Raises ``TimeoutError`` after ``timeout`` seconds of waiting for another holder.
+    Raises ``OSError`` where it cannot be made, ``TimeoutError`` after ``timeout`` seconds of waiting for another
+    holder.
     """
-    file.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    with anyio.CancelScope(shield=True):  # a descriptor that nobody waits for would never be closed
+        descriptor = await disk.run(_open, file, what=file)
     try:
         with anyio.fail_after(timeout):
             # Tried again and again: a thread that blocks in flock could not be called back.
@@ -30,6 +33,11 @@ async def locked(file: Path, *, timeout: float) -> AsyncIterator[int]:
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+def _open(file: Path) -> int:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    return os.open(file, os.O_RDWR | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
 
 
 def _try_lock(descriptor: int) -> bool:

@@ -6,16 +6,19 @@ import json
 import shutil
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
-import anyio.to_thread
+import anyio
 
+from .. import disk
 from . import child, demo
 from .download import download
 from .errors import PrepareError
 from .lock import locked
 from .reference import ModelReference, converted_folder, dtype, resolve
 
+CLEAR_S = 10.0
 LOCK_TIMEOUT_S = 6 * 3600.0
 """How long another process's download is waited for."""
 
@@ -50,7 +53,7 @@ def lock_file(reference: ModelReference, cache_dir: Path) -> Path:
 
 
 async def _resolve(reference: ModelReference, cache_dir: Path) -> Path | None:
-    return await anyio.to_thread.run_sync(resolve, reference, cache_dir)
+    return await disk.run(resolve, reference, cache_dir, what=f"the model {reference.text}")
 
 
 async def _make(reference: ModelReference, cache_dir: Path, progress: Progress, hold: int) -> Path:
@@ -63,10 +66,11 @@ async def _make(reference: ModelReference, cache_dir: Path, progress: Progress, 
     # daemon's rest is found.
     scratch = target.with_name(target.name + ".download")
     try:
-        _empty(scratch)
+        await disk.run(_empty, scratch, what=scratch, within=CLEAR_S)
         return await _convert(await demo.fetch(scratch, progress), target, progress)
     finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+        with anyio.CancelScope(shield=True), suppress(OSError):  # the next preparation empties it too
+            await disk.run(shutil.rmtree, scratch, True, what=scratch, within=CLEAR_S)
 
 
 def _empty(folder: Path) -> None:

@@ -44,7 +44,10 @@ class ModelReference(Struct, frozen=True):
         Relative paths count from ``base`` (default: the working directory). ``org/name`` is a folder
         where one of that name is there, an id otherwise. Raises ``ValueError`` for anything else.
         """
-        path = Path(base or Path.cwd(), Path(text).expanduser())
+        try:
+            path = Path(base or Path.cwd(), Path(text).expanduser())
+        except RuntimeError as error:
+            raise ValueError(f"{text!r} is no model: {error}") from None
         if text == "demo":
             return cls(text, Kind.DEMO)
         if path.suffix.lower() == ".gguf":

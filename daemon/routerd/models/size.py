@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import struct
 import sys
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import msgspec
 from msgspec import Struct
 
 from .caches import Config, kept_per_token, kept_state, layer_kinds
 from .errors import BrokenModelError
-from .folder import DOWNLOAD_AGAIN, check_folder
+from .folder import check_folder, read_json, read_tensors
 
 METAL = sys.platform == "darwin"
 STEP = 256
@@ -124,7 +121,7 @@ def estimate(folder: Path, *, metal: bool = METAL) -> Footprint:
     """
     check_folder(folder)
     tokenizer = folder / "tokenizer.json"
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    config = read_json(folder / "config.json")
     return footprint(config, read_weights(folder), tokenizer.stat().st_size if tokenizer.exists() else 0, metal=metal)
 
 
@@ -133,14 +130,15 @@ def read_context(folder: Path) -> int:
 
     Raises ``OSError``, and ``ValueError`` where its configuration is damaged.
     """
-    config = msgspec.json.decode((folder / "config.json").read_bytes(), type=dict[str, Any])
     settings = folder / "tokenizer_config.json"
-    tokenizer = msgspec.json.decode(settings.read_bytes(), type=_Tokenizer) if settings.exists() else _Tokenizer()
-    return context_of(config, tokenizer.model_max_length)
-
-
-class _Tokenizer(Struct):
-    model_max_length: float | None = None
+    try:
+        limit = read_json(settings).get("model_max_length") if settings.exists() else None
+        config = read_json(folder / "config.json")
+    except BrokenModelError as error:
+        raise ValueError(str(error)) from error
+    if limit is not None and type(limit) not in (int, float):
+        raise ValueError(f"{settings}: model_max_length is no number")
+    return context_of(config, limit)
 
 
 def context_of(config: Mapping[str, Any], tokenizer_limit: float | None) -> int:
@@ -155,8 +153,8 @@ def read_weights(folder: Path) -> Weights:
 
     An upper bound: mlx-lm drops some tensors, such as those that see images. Raises `BrokenModelError`.
     """
-    tensors = [tensor for file in sorted(folder.glob("model*.safetensors")) for tensor in _tensors(file)]
-    size = sum(tensor.data_offsets[1] - tensor.data_offsets[0] for tensor in tensors)
+    tensors = [tensor for file in sorted(folder.glob("model*.safetensors")) for tensor in read_tensors(file)]
+    size = sum(tensor.size for tensor in tensors)
     floats = Counter(tensor.dtype for tensor in tensors if tensor.dtype in ("F32", "F16", "BF16"))
     return Weights(size, 4 if floats and max(floats, key=floats.__getitem__) == "F32" else 2)
 
@@ -167,28 +165,7 @@ def adapter_size(folder: Path) -> int:
     if not file.is_file():
         hint = "an adapter is a folder that mlx-lm's training wrote: check its path"
         raise BrokenModelError(f"the adapter cannot be loaded: there is no {file}", hint=hint)
-    return sum(tensor.data_offsets[1] - tensor.data_offsets[0] for tensor in _tensors(file))
-
-
-class _Tensor(Struct):
-    dtype: str
-    data_offsets: tuple[int, int]
-
-
-def _tensors(file: Path) -> list[_Tensor]:
-    try:
-        entries = msgspec.json.decode(_header(file), type=dict[str, msgspec.Raw])
-        return [msgspec.json.decode(raw, type=_Tensor) for name, raw in entries.items() if name != "__metadata__"]
-    except (struct.error, ValueError) as exc:
-        raise BrokenModelError(f"{file} is no safetensors file: {exc}", hint=DOWNLOAD_AGAIN) from exc
-
-
-def _header(file: Path) -> bytes:
-    with file.open("rb") as stream:
-        (length,) = struct.unpack("<Q", stream.read(8))
-        if length > file.stat().st_size:
-            raise ValueError("its header is cut short")
-        return stream.read(length)
+    return sum(tensor.size for tensor in read_tensors(file))
 
 
 def footprint(config: Mapping[str, Any], weights: Weights, tokenizer: int = 0, *, metal: bool = METAL) -> Footprint:

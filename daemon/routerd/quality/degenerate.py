@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import msgspec
 from msgspec import Struct
 
-from routerd_client.chat import FinishReason, ResponseFormat, Tool, ToolCall
+from routerd_client.chat import FinishReason, FunctionSpec, ResponseFormat, Tool, ToolCall
 from routerd_client.records import FailureKind
 
 from .loops import EMPTY_TOKENS, loop, run
-from .schema import violation
+from .schema import Budget, violation
 
 
 class Ask(Struct, frozen=True, kw_only=True):
@@ -68,6 +68,9 @@ class Finding(Struct, frozen=True):
         return _KINDS.get(self.fault, FailureKind.DEGENERATE)
 
 
+LARGEST = 4 * 2**20
+"""Characters of JSON, in an answer or in a tool call's arguments: what is longer is not read."""
+
 _TO_REPEAT = re.compile(r"\b(?:repeat|repeatedly|times|over and over|again and again)\b", re.IGNORECASE)
 
 
@@ -83,7 +86,7 @@ def faults(
     its end brought nothing."""
     cut = finish_reason is FinishReason.LENGTH
     if tool_calls:
-        if wrong := next(filter(None, (broken(call, ask.tools) for call in tool_calls)), ""):
+        if wrong := broken(tool_calls, ask.tools):
             yield Finding("degenerate", wrong)
         return
     said = text.strip()
@@ -103,24 +106,32 @@ def faults(
         yield Finding("length", "the answer was cut by the token limit, and the route asks for whole answers")
 
 
-def broken(call: ToolCall, tools: Sequence[Tool]) -> str:
-    """What is wrong with a tool call, in words; ``""`` for nothing. Without ``tools`` any name will do."""
+def broken(calls: Sequence[ToolCall], tools: Sequence[Tool]) -> str:
+    """What is wrong with the first bad one of an answer's tool calls, in words; ``""`` for nothing. Without ``tools``
+    any name will do."""
+    budget, specs = Budget(), {tool.function.name: tool.function for tool in reversed(tools)}
+    return next(filter(None, (_broken(call, specs, budget) for call in calls)), "")
+
+
+def _broken(call: ToolCall, specs: Mapping[str, FunctionSpec], budget: Budget) -> str:
     name = call.function.name
-    spec = next((tool.function for tool in tools if tool.function.name == name), None)
-    if tools and spec is None:
-        return f"the answer calls a tool that is not there: {name or 'without a name'}"
+    shown, spec = name[:100], specs.get(name)
+    if specs and spec is None:
+        return f"the answer calls a tool that is not there: {shown or 'without a name'}"
+    if len(call.function.arguments) > LARGEST:
+        return ""
     try:
         arguments = msgspec.json.decode(call.function.arguments or "{}")
     except (msgspec.DecodeError, RecursionError) as error:
-        return f"the arguments of its call of {name} are no JSON: {error}"
+        return f"the arguments of its call of {shown} are no JSON: {error}"
     if not isinstance(arguments, dict):
-        return f"the arguments of its call of {name} are no JSON object"
-    wrong = violation(arguments, spec.parameters) if spec and spec.parameters else ""
-    return f"the arguments of its call of {name} do not fit: {wrong}" if wrong else ""
+        return f"the arguments of its call of {shown} are no JSON object"
+    wrong = violation(arguments, spec.parameters, budget) if spec and spec.parameters else ""
+    return f"the arguments of its call of {shown} do not fit: {wrong}" if wrong else ""
 
 
 def _format(said: str, wanted: ResponseFormat | None, *, cut: bool) -> str:
-    if wanted is None or wanted.type == "text":
+    if wanted is None or wanted.type == "text" or len(said) > LARGEST:
         return ""
     try:
         value: Any = msgspec.json.decode(said)
@@ -138,14 +149,10 @@ def unreadable(call: ToolCall) -> str:
     """Describe why a tool call cannot be parsed; return ``""`` if it can. Very long arguments are not checked."""
     if not call.function.name:
         return "a tool call of the answer names no function"
-    if len(call.function.arguments) > _LONGEST_PARSED:
+    if len(call.function.arguments) > LARGEST:
         return ""
     try:
         msgspec.json.decode(call.function.arguments or "{}")
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         return f"the arguments of its call of {call.function.name[:100]} are no JSON: {error}"
     return ""
-
-
-_LONGEST_PARSED = 4 * 2**20
-"""Characters of a tool call's arguments."""

@@ -144,8 +144,7 @@ class Gate(Generic[P]):
         return held
 
     def _called(self, calls: Sequence[ToolCall]) -> list[P] | Finding:
-        wrong = next(filter(None, (broken(call, self._ask.tools) for call in calls)), "")
-        if wrong and "degenerate" in self._watch:
+        if "degenerate" in self._watch and (wrong := broken(calls, self._ask.tools)):
             return Finding("degenerate", wrong)
         return self.release()
 

@@ -22,12 +22,15 @@ from .terms import Terms
 from .trace import trace_of
 from .view import Asking, View, Wanted
 
+_SHOWN = 200
+"""Characters of a name in a message."""
+
 
 class UnknownModelError(LookupError):
     """A request names a model that is neither endpoint nor backend."""
 
     def __init__(self, name: str, nearest: str) -> None:
-        super().__init__(f"there is no endpoint or backend {name!r}")
+        super().__init__(f"there is no endpoint or backend {name[:_SHOWN]!r}")
         self.hint = f"did you mean {nearest!r}?" if nearest else "routerctl status lists them"
 
 

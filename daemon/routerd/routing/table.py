@@ -24,6 +24,10 @@ ROUTED = "routed"
 """The model name that means "no model named: go through the routes", as ``""`` does."""
 
 
+_LONGEST_NAMED = 200
+"""Characters of a name for which a near one is looked for."""
+
+
 class CompiledRoute(Struct, frozen=True):
     name: str
     predicate: Predicate
@@ -95,6 +99,8 @@ class Table:
 
     def nearest(self, name: str) -> str:
         """The known name most like ``name``; ``""`` where none is."""
+        if len(name) > _LONGEST_NAMED:
+            return ""  # what takes quadratic time is for names that people write
         return next(iter(get_close_matches(name, self.endpoints, n=1)), "")
 
 

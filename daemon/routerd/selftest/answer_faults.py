@@ -20,6 +20,7 @@ TOOL = {
     },
 }
 AS_JSON = {"type": "json_object"}
+HARD = {"type": "object", "properties": {"way": {"type": "string", "pattern": "[" * 12_000}}}
 TOUCHY = {"health": {"allowed_fails": 1}}
 """One failure that counts opens the breaker."""
 BOTH_BREAK = Expect(
@@ -150,6 +151,14 @@ ANSWERS: tuple[Fault, ...] = (
         on="invalid_json",
         second=api(pieces=['{"way": ', '"left"}']),
         options={"response_format": AS_JSON},
+    ),
+    _fault(
+        "a pattern that is none",
+        "JSON for a schema whose pattern is 12 000 brackets: the pattern is not checked",
+        api(pieces=['{"way": ', '"left"}']),
+        everywhere(tries="first"),
+        on="invalid_json",
+        options={"response_format": {"type": "json_schema", "json_schema": {"name": "way", "schema": HARD}}},
     ),
     Fault(
         name="refusal, outage, local",

@@ -29,6 +29,8 @@ from .fake_formats import SPEAKERS, Knobs, embedded
 FORMATS = {"/v1/chat/completions": "openai", "/v1/messages": "anthropic", "/v1/responses": "responses"}
 EMBEDDINGS = "/v1/embeddings"
 FOREVER = 3600.0
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n" * 10_000
+_CONTINUE_BYTES = 2**20
 
 
 @dataclass
@@ -136,6 +138,8 @@ class _Answer:
         await anyio.sleep(knobs.before_headers)
         if knobs.reset or (knobs.stale and again):
             return self._reset()
+        if knobs.interim:
+            await self._continue()
         if knobs.key and knobs.key not in (self.headers.get("x-api-key"), self.headers.get("authorization", "")[7:]):
             return web.json_response({"error": {"message": "no such key", "code": "invalid_api_key"}}, status=401)
         if knobs.body is not None or knobs.status >= 300:
@@ -190,6 +194,14 @@ class _Answer:
         for byte in event.encode():
             await self.stream.write(bytes([byte]))
             await anyio.sleep(self.knobs.drip)
+
+    async def _continue(self) -> None:
+        """Say that the answer is still to come, until the caller leaves."""
+        while transport := self.request.transport:
+            if transport.get_write_buffer_size() < _CONTINUE_BYTES:
+                transport.write(_CONTINUE)
+            await asyncio.sleep(0.001)
+        raise ConnectionResetError
 
     def _reset(self) -> web.StreamResponse:
         transport = self.request.transport

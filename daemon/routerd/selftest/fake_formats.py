@@ -22,6 +22,8 @@ class Knobs(Struct, kw_only=True):
     finish: str = ""
     """The format's word for why it ended; the usual one where empty."""
     usage: bool = True
+    count: Any = None
+    """Where given, each count of its usage."""
     end: bool = True
     """Whether the answer says that it is whole."""
 
@@ -45,6 +47,8 @@ class Knobs(Struct, kw_only=True):
     pings: float = 0.0
     """Where given, comments come at this interval in all other delays."""
 
+    interim: bool = False
+    """Says ``100 Continue`` without end instead of answering."""
     reset: bool = False
     """Breaks the connection instead of answering."""
     stale: bool = False
@@ -108,7 +112,7 @@ class OpenAI(Speaker):
             return
         yield self._chunk({}, self._finish(knobs))
         if knobs.usage:
-            yield _data({"choices": [], "usage": self.USAGE})
+            yield _data({"choices": [], "usage": _counted(self.USAGE, knobs)})
         yield "data: [DONE]\n\n"
 
     def whole(self, knobs: Knobs) -> dict[str, Any]:
@@ -119,7 +123,7 @@ class OpenAI(Speaker):
         message = {"role": "assistant", "content": "".join(knobs.pieces), "tool_calls": calls or None}
         return {
             "choices": [{"index": 0, "message": message, "finish_reason": self._finish(knobs)}],
-            "usage": self.USAGE,
+            "usage": _counted(self.USAGE, knobs),
         }
 
     def _finish(self, knobs: Knobs) -> str:
@@ -145,7 +149,7 @@ class Anthropic(Speaker):
             "type": "message",
             "role": "assistant",
             "content": [],
-            "usage": self.START if knobs.usage else None,
+            "usage": _counted(self.START, knobs) if knobs.usage else None,
         }
         return [self._event("message_start", message=start), self._event("ping")]
 
@@ -175,14 +179,14 @@ class Anthropic(Speaker):
             return
         details = {"type": "refusal", "category": "cyber", "explanation": knobs.refusal} if knobs.refusal else None
         delta = {"stop_reason": self._finish(knobs), "stop_sequence": None, "stop_details": details}
-        yield self._event("message_delta", delta=delta, usage=self.END if knobs.usage else None)
+        yield self._event("message_delta", delta=delta, usage=_counted(self.END, knobs) if knobs.usage else None)
         yield self._event("message_stop")
 
     def whole(self, knobs: Knobs) -> dict[str, Any]:
         content: list[dict[str, Any]] = [{"type": "text", "text": "".join(knobs.pieces)}]
         for number, (name, arguments) in enumerate(knobs.calls):
             content.append({"type": "tool_use", "id": f"call_{number}", "name": name, "input": json.loads(arguments)})
-        usage = self.START | self.END
+        usage = _counted(self.START | self.END, knobs)
         return {"type": "message", "content": content, "stop_reason": self._finish(knobs), "usage": usage}
 
     def error(self, knobs: Knobs) -> str:
@@ -241,7 +245,7 @@ class Responses(Speaker):
             "status": "incomplete" if incomplete else "completed",
             "output": output,
             "incomplete_details": incomplete,
-            "usage": self.USAGE if knobs.usage else None,
+            "usage": _counted(self.USAGE, knobs) if knobs.usage else None,
             "error": None,
         }
 
@@ -259,6 +263,13 @@ class Responses(Speaker):
 
 
 SPEAKERS: dict[str, Speaker] = {"openai": OpenAI(), "anthropic": Anthropic(), "responses": Responses()}
+
+
+def _counted(usage: dict[str, Any], knobs: Knobs) -> dict[str, Any]:
+    """``usage`` with the counts that ``knobs`` want."""
+    if knobs.count is None:
+        return usage
+    return {name: _counted(value, knobs) if isinstance(value, dict) else knobs.count for name, value in usage.items()}
 
 
 def _data(value: object) -> str:

@@ -14,6 +14,7 @@ from .fault import COOLDOWN, FIRST_SAYS, SECOND, Api, Expect, Fault, Worker, api
 
 SILENT = {"timeouts": {"connect": "5s", "first_token": "500ms", "stall": "500ms"}}
 """For the backends that fall silent; the others keep their time, however busy the machine is."""
+DEEP = 'data: {"type": "x", "unknown": ' + "[" * 12_000 + "]" * 12_000 + "}\n\n"
 SLOW = 0.05
 """Between two pieces: what comes together with a fault may share its fate."""
 
@@ -221,6 +222,12 @@ CONNECTIONS = (
         api(before_first=FOREVER, pings=0.05, settings=SILENT),
         everywhere(tries="first: timeout_first_token, second"),
     ),
+    _fault(
+        "endless 100 Continue",
+        "it says again and again that an answer is still to come",
+        api(interim=True),
+        everywhere(tries="first: malformed, second"),
+    ),
     _alone(
         "slow first token",
         "a second of silence where more is allowed: no failure",
@@ -248,6 +255,12 @@ STREAMS = (
         "malformed event",
         "an event that is no JSON, in the answer",
         api(garbage_after=2, between=SLOW),
+        midway(K.MALFORMED),
+    ),
+    _fault(
+        "nested too deep",
+        "an event whose JSON is nested 12 000 deep, in the answer",
+        api(garbage_after=2, garbage=DEEP, between=SLOW),
         midway(K.MALFORMED),
     ),
     _fault(
@@ -285,6 +298,12 @@ STREAMS = (
         },
     ),
     _alone("no usage", "an answer without its usage", api(usage=False), everywhere(tries="first", usage=Usage())),
+    _alone(
+        "absurd usage",
+        "every count of its usage is 2^70: nobody knows what it used",
+        api(count=2**70),
+        everywhere(tries="first", usage=Usage()),
+    ),
     _fault(
         "accounting after a fallback",
         "503; usage and model are those of the model process that answers",

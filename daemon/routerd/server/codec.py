@@ -44,6 +44,10 @@ class LineCodec:
         except UNREADABLE as error:
             return _refusal(error, body, protocol.json_peek_decoder)
 
+    def rejected(self, body: bytes, message: str) -> Error:
+        """The `Error` that answers ``body``, which is not to be decoded whole."""
+        return _refusal(ValueError(message), body, protocol.json_peek_decoder)
+
     def encode(self, event: Event) -> bytes:
         return protocol.json_encoder.encode(event) + b"\n"
 

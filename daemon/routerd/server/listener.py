@@ -11,8 +11,8 @@ from pathlib import Path
 import anyio
 import anyio.abc
 import structlog
-from anyio import to_thread
 
+from .. import disk
 from ..tasks import BackgroundTasks
 from .peer import peer_uid
 from .services import Services
@@ -66,7 +66,7 @@ class Listener:
         if self._given:
             # Copies: a run that fails closes them, and the next needs them again.
             self._listeners = [await anyio.abc.SocketListener.from_socket(given.dup()) for given in self._given]
-            self._file = await to_thread.run_sync(_listened_on, self._path)
+            self._file = await disk.run(_listened_on, self._path, what=self._path)
         else:
             await self._bind()
         task_status.started()
@@ -80,7 +80,7 @@ class Listener:
 
     async def reachable(self) -> bool:
         """Whether the path still leads to the socket that is listened on."""
-        return self._file is not None and await to_thread.run_sync(_identity, self._path) == self._file
+        return self._file is not None and await disk.run(_identity, self._path, what=self._path) == self._file
 
     async def rebind(self) -> None:
         """Listen on a new socket at the path; connections that stand go on. Raises ``OSError``."""
@@ -89,7 +89,7 @@ class Listener:
 
     async def _bind(self) -> None:
         self._listeners = [await anyio.create_unix_listener(self._path, mode=0o600, backlog=1024)]
-        self._file = await to_thread.run_sync(_identity, self._path)
+        self._file = await disk.run(_identity, self._path, what=self._path)
 
     async def _accept(self, listener: anyio.abc.SocketListener) -> None:
         while True:

@@ -14,6 +14,7 @@ from routerd_client.framing import FrameTooLongError
 from routerd_client.protocol import PROTOCOL, Cancel, Error, ErrorCode, Event, Hello, Request, Welcome
 
 from .. import __version__
+from ..dispatch.elements import TOO_MANY, too_many
 from .codec import SPOKEN, UNSENDABLE, Codec, FrameCodec, LineCodec
 from .handlers import BACKGROUND, IMMEDIATE
 from .outbox import Outbox
@@ -24,6 +25,8 @@ log = structlog.get_logger()
 MAX_OPEN = 1024
 """Requests one connection may have open at a time."""
 
+MAX_NAME = 256
+"""Characters of a client's name that are kept."""
 HANG_UP_POLL_S = 0.05
 
 Respond = Callable[[Event], Awaitable[None]]
@@ -62,7 +65,7 @@ class Session:
                 await self._refuse(f"{error}; the connection is closed")
                 return
             # Whatever one receive brought is answered in one send.
-            answers = [self._terminal(event) for body in bodies if (event := self._handle(body, tasks))]
+            answers = [self._terminal(event) for body in bodies if (event := await self._taken(body, tasks))]
             if answers:
                 await self._outbox.put_now(b"".join(answers))
             try:
@@ -86,6 +89,11 @@ class Session:
         await self._outbox.put_now(self._codec.encode(error))
         with anyio.move_on_after(1.0):
             await self._outbox.flush()
+
+    async def _taken(self, body: bytes, tasks: anyio.abc.TaskGroup) -> Event | None:
+        if isinstance(self._codec, LineCodec) and await too_many(body):
+            return self._codec.rejected(body, TOO_MANY)
+        return self._handle(body, tasks)
 
     def _handle(self, body: bytes, tasks: anyio.abc.TaskGroup) -> Event | None:
         """The answer, where it is there at once; otherwise a task that will send it."""
@@ -112,7 +120,7 @@ class Session:
         return None
 
     def _hello(self, request: Hello) -> Event:
-        self.client = request.client
+        self.client = request.client[:MAX_NAME]
         if request.protocol == PROTOCOL:
             return Welcome(id=request.id, protocol=PROTOCOL, version=__version__, pid=os.getpid())
         older = "daemon" if request.protocol > PROTOCOL else "client"

@@ -13,7 +13,8 @@ from urllib.parse import quote
 
 import structlog
 
-from .schema import CARRIED, TABLES, NewerSchemaError, migrate
+from .schema import CARRIED, TABLES, CorruptError, NewerSchemaError, migrate
+from .sound import MONEY, ROWS, check_sound, count_damaged, expected
 
 log = structlog.get_logger()
 
@@ -35,12 +36,6 @@ _UNUSABLE = _CORRUPT | {
     sqlite3.SQLITE_PERM,
     sqlite3.SQLITE_READONLY,
 }
-
-
-class CorruptError(sqlite3.DatabaseError):
-    """A look through the whole file found damage."""
-
-    sqlite_errorcode = sqlite3.SQLITE_CORRUPT
 
 
 class FileGoneError(sqlite3.OperationalError):
@@ -97,7 +92,7 @@ class Database:
         try:
             self.connection, _ = self._open_file()
             self.mode, self.reason = "file", ""
-        except (sqlite3.Error, NewerSchemaError, OSError) as error:
+        except Exception as error:
             self._give_up(error)
 
     def close(self) -> None:
@@ -163,11 +158,13 @@ class Database:
         """The file's connection, and whether the file is new."""
         os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
         connection = sqlite3.connect(self.path, timeout=BUSY_S, isolation_level=None)
+        connection.text_factory = _lenient
         try:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")  # NORMAL would lose commits to a power cut
             connection.execute("PRAGMA checkpoint_fullfsync = ON")
             fresh = migrate(connection)
+            check_sound(connection)
             self._inode = self.path.stat().st_ino
         except BaseException:
             connection.close()
@@ -186,6 +183,7 @@ class Database:
         """Go on in memory. A corrupt file is set aside, and a new one begun at once."""
         log.error("ledger.unusable", path=str(self.path), error=str(error))
         memory = sqlite3.connect(":memory:", isolation_level=None)
+        memory.text_factory = _lenient
         migrate(memory)
         lost = self._carry(memory)
         if lost:
@@ -201,14 +199,15 @@ class Database:
             self.recover()
 
     def _carry(self, memory: sqlite3.Connection) -> str:
-        """Copy what limits and loads hang on; what could not be read, ``""`` where all could."""
+        """Copy what limits and loads hang on; return what of the money could not be read, ``""`` where all could."""
+        lost: list[str] = []
         try:
             with nullcontext(self.connection) if self.connection else closing(_salvaging(self.path)) as source:
-                for table in CARRIED:
-                    _copy(source, memory, table)
+                found = {table: _carried(source, memory, table) for table in CARRIED}
+            lost = [why for table, why in found.items() if why and table in MONEY]
         except (sqlite3.Error, OSError) as error:
-            return f"the ledger cannot be read: {error}"
-        return ""
+            lost = [str(error)]
+        return f"the ledger cannot be read: {lost[0]}" if lost else ""
 
     def _set_aside(self) -> None:
         stamp = time.strftime("%Y%m%dT%H%M%S")
@@ -263,6 +262,7 @@ def check(connection: sqlite3.Connection) -> None:
     (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
     if found != "ok":
         raise CorruptError(f"database disk image is malformed: {found}")
+    check_sound(connection)
 
 
 def corrupt(error: BaseException) -> bool:
@@ -282,7 +282,10 @@ def _code(error: BaseException) -> int:
 
 def _reading(path: Path, mode: str = "mode=ro") -> sqlite3.Connection:
     """A connection that cannot write."""
-    return sqlite3.connect(f"file:{quote(str(path))}?{mode}", uri=True, timeout=BUSY_S, isolation_level=None)
+    address = f"file:{quote(str(path))}?{mode}"
+    connection = sqlite3.connect(address, uri=True, timeout=BUSY_S, isolation_level=None)
+    connection.text_factory = _lenient
+    return connection
 
 
 def _salvaging(path: Path) -> sqlite3.Connection:
@@ -308,8 +311,24 @@ def _write_back(memory: sqlite3.Connection, file: sqlite3.Connection, *, fresh: 
         raise
 
 
-def _copy(source: sqlite3.Connection, target: sqlite3.Connection, table: str) -> None:
+def _carried(source: sqlite3.Connection, target: sqlite3.Connection, table: str) -> str:
+    """Copy what can be used of ``table``; returns what could not, ``""`` where all could."""
+    try:
+        damaged = count_damaged(source, table)
+        _copy(source, target, table, ROWS[table])
+    except sqlite3.Error as error:
+        return str(error)
+    return f"{damaged} of its table {table} cannot be used" if damaged else ""
+
+
+def _copy(source: sqlite3.Connection, target: sqlite3.Connection, table: str, where: str = "1") -> None:
     """Rows have keys of their own, so a row that is there already is replaced by itself."""
-    rows = source.execute(f"SELECT * FROM {table}")  # noqa: S608 - our names
-    marks = ", ".join("?" * len(rows.description))
-    target.executemany(f"INSERT OR REPLACE INTO {table} VALUES ({marks})", rows)  # noqa: S608
+    names = ", ".join(expected()[table])
+    marks = ", ".join("?" * len(expected()[table]))
+    rows = source.execute(f"SELECT {names} FROM {table} WHERE {where}")  # noqa: S608 - our names
+    target.executemany(f"INSERT OR REPLACE INTO {table} ({names}) VALUES ({marks})", rows)  # noqa: S608
+
+
+def _lenient(data: bytes) -> str:
+    """Decode text that somebody else may have written: one damaged value must not hide its row."""
+    return data.decode("utf-8", "replace")

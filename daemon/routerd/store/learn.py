@@ -16,15 +16,16 @@ def past(connection: sqlite3.Connection, now: float) -> list[Past]:
     attempts = connection.execute(
         """SELECT backend, model, CAST((? - time) / ? AS INTEGER) AS hours,
                   sum(standing = 'good'), sum(standing = 'bad')
-           FROM attempts WHERE time > ? AND standing != '' GROUP BY backend, model, hours""",
-        (now, HOUR_S, since),
+           FROM attempts WHERE time BETWEEN ? AND ? AND standing != '' GROUP BY backend, model, hours""",
+        (now, HOUR_S, since, now),
     )
     found = [Past((backend, model), hours * HOUR_S, good, bad) for backend, model, hours, good, bad in attempts]
     said = connection.execute(
         """SELECT backend, model, feedback.time, feedback.score FROM feedback JOIN decisions USING (request)
-           WHERE feedback.time > ? AND backend != ''""",
-        (since,),
+           WHERE feedback.time BETWEEN ? AND ? AND backend != '' AND typeof(feedback.score) IN ('real', 'integer')""",
+        (since, now),
     )
     for backend, model, time, score in said:
+        score = min(max(score, 0.0), 1.0)
         found.append(Past((backend, model), max(0.0, now - time), FEEDBACK * score, FEEDBACK * (1 - score)))
     return found

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 import structlog
 
+from .sound import ROWS
 from .writer import Store, StoreError
 
 log = structlog.get_logger()
@@ -42,7 +43,7 @@ class Measurements:
 
 
 def _all(connection: sqlite3.Connection) -> dict[str, str]:
-    return dict(connection.execute("SELECT key, value FROM measured ORDER BY time"))
+    return dict(connection.execute(f"SELECT key, value FROM measured WHERE {ROWS['measured']} ORDER BY time"))  # noqa: S608
 
 
 def put(connection: sqlite3.Connection, rows: list[tuple[str, float, str]]) -> None:

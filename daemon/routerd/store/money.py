@@ -9,6 +9,8 @@ from typing import Literal
 from msgspec import Struct
 
 from .database import HISTORY_LOST
+from .schema import CorruptError
+from .sound import count_damaged
 
 State = Literal["open", "settled", "released"]
 
@@ -45,7 +47,8 @@ def write(connection: sqlite3.Connection, row: Spend) -> None:
 
 
 def since(connection: sqlite3.Connection, moment: float) -> list[Spend]:
-    """The rows from ``moment`` on, oldest first."""
+    """Return the rows from ``moment`` on, oldest first. Raises `CorruptError` where one cannot be used."""
+    _check(connection, "spend")
     return [Spend(*row) for row in connection.execute(f"{_SELECT} WHERE time >= ? ORDER BY time", (moment,))]
 
 
@@ -84,9 +87,15 @@ def quota_used(
     connection: sqlite3.Connection, backends: Sequence[str], moment: float
 ) -> list[tuple[str, float, int, int, int]]:
     """Backend, time, tokens, requests and micro-dollars of what was used from ``moment`` on, oldest first."""
+    _check(connection, "quota_use")
     marks = ", ".join("?" * len(backends))
     query = f"SELECT backend, time, tokens, requests, cost FROM quota_use WHERE backend IN ({marks}) AND time >= ?"  # noqa: S608
     return connection.execute(f"{query} ORDER BY time", (*backends, moment)).fetchall()
+
+
+def _check(connection: sqlite3.Connection, table: str) -> None:
+    if damaged := count_damaged(connection, table):
+        raise CorruptError(f"{damaged} of its table {table} cannot be used")
 
 
 def forget_quota_use(connection: sqlite3.Connection, before: float) -> None:

@@ -3,30 +3,28 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import msgspec
+import structlog
 from msgspec import Struct
 
 from routerd_client.chat import ChatRequest, Usage
 from routerd_client.protocol import Decisions, Done, Error, Feedback
 from routerd_client.records import (
     Attempt,
-    Candidate,
     ChatRecord,
     Decision,
-    FailureKind,
     FeedbackRecord,
     Measures,
-    Outcome,
-    Skipped,
 )
 
 from ..routing.features import Features, Moment
-from . import shadows
+from . import shadows, sound
 
 T = TypeVar("T")
+log = structlog.get_logger()
 
 MOST = 1000
 """Chats in one answer."""
@@ -63,7 +61,7 @@ def insert(connection: sqlite3.Connection, entry: Entry) -> None:
     features = Features(chat, entry.client, entry.moment)
     done = entry.terminal if isinstance(entry.terminal, Done) else None
     error = entry.terminal if isinstance(entry.terminal, Error) else None
-    usage = done.usage if done else Usage()
+    usage = _bounded(done.usage if done else Usage())
     _insert(
         connection,
         "decisions",
@@ -97,7 +95,7 @@ def insert(connection: sqlite3.Connection, entry: Entry) -> None:
         usage=_json(usage),
         prompt_tokens=usage.prompt_tokens,
         completion_tokens=usage.completion_tokens,
-        cost=sum(attempt.cost_microusd for attempt in entry.attempts),
+        cost=_clamped(sum(attempt.cost_microusd for attempt in entry.attempts)),
         ttft_s=done.ttft_s if done else None,
         total_s=entry.total_s,
         hops=len(entry.attempts),
@@ -149,7 +147,7 @@ def chats(connection: sqlite3.Connection, asked: Decisions, now: float) -> list[
     query = f"SELECT decisions.*, {_TRIED}{', prompt, answer' if texts else ''} FROM decisions {texts}"  # noqa: S608
     query += f" WHERE {' AND '.join(wheres)}" if wheres else ""
     query += " ORDER BY decisions.time DESC, request DESC LIMIT ?"
-    found = [_chat(row) for row in _rows(connection, query, (*values, limit))]
+    found = _usable(_chat, _rows(connection, query, (*values, limit)))
     return [_whole(connection, chat) for chat in found] if asked.whole else found
 
 
@@ -162,7 +160,8 @@ def story(connection: sqlite3.Connection, request_id: str) -> ChatRecord | None:
     found = list(_rows(connection, query, (request_id, request_id + _LAST)))
     if len(found) > 1 and found[0]["request"] != request_id:
         raise LookupError(", ".join(row["request"] for row in found))
-    return _whole(connection, _chat(found[0])) if found else None
+    chats_ = _usable(_chat, found[:1])
+    return _whole(connection, chats_[0]) if chats_ else None
 
 
 def answered(connection: sqlite3.Connection, request_id: str) -> tuple[str, str] | None:
@@ -193,11 +192,11 @@ def insert_feedback(
 def _whole(connection: sqlite3.Connection, chat: ChatRecord) -> ChatRecord:
     name = (chat.request_id,)
     attempts = _rows(connection, "SELECT * FROM attempts WHERE request = ? ORDER BY number", name)
-    said = connection.execute("SELECT time, score, note FROM feedback WHERE request = ? ORDER BY time", name)
+    said = _rows(connection, "SELECT time, score, note FROM feedback WHERE request = ? ORDER BY time", name)
     return msgspec.structs.replace(
         chat,
-        attempts=[_attempt(row) for row in attempts],
-        feedback=[FeedbackRecord(time=time, score=score, note=note) for time, score, note in said],
+        attempts=_usable(_attempt, attempts),
+        feedback=_usable(lambda row: _converted(FeedbackRecord, **row), said),
         compared=shadows.compared(connection, chat.request_id),
     )
 
@@ -212,7 +211,7 @@ def _insert(connection: sqlite3.Connection, table: str, **values: object) -> Non
 
 
 def _insert_attempt(connection: sqlite3.Connection, entry: Entry, attempt: Attempt, model: str, standing: str) -> None:
-    usage = attempt.usage or Usage()
+    usage = _bounded(attempt.usage or Usage())
     _insert(
         connection,
         "attempts",
@@ -227,11 +226,20 @@ def _insert_attempt(connection: sqlite3.Connection, entry: Entry, attempt: Attem
         standing=standing,
         ttft_s=attempt.ttft_s,
         total_s=attempt.total_s,
-        usage=_json(attempt.usage) if attempt.usage else None,
+        usage=_json(usage) if attempt.usage else None,
         prompt_tokens=usage.prompt_tokens,
         completion_tokens=usage.completion_tokens,
-        cost=attempt.cost_microusd,
+        cost=_clamped(attempt.cost_microusd),
     )
+
+
+def _bounded(usage: Usage) -> Usage:
+    """Return ``usage`` as a row can hold it: a server may claim anything."""
+    return Usage(*(_clamped(tokens) for tokens in msgspec.structs.astuple(usage)))
+
+
+def _clamped(count: float) -> int:
+    return int(min(max(count, 0), sound.MOST))
 
 
 def _measures(features: Features) -> Measures:
@@ -254,13 +262,15 @@ def _rows(connection: sqlite3.Connection, query: str, values: Sequence[Any]) -> 
 
 
 def _chat(row: dict[str, Any]) -> ChatRecord:
-    return ChatRecord(
+    """Read a row of ``decisions``. Raises ``ValueError`` where the row is damaged."""
+    return _converted(
+        ChatRecord,
         request_id=row["request"],
         time=row["time"],
-        outcome=Outcome(row["outcome"]),
+        outcome=row["outcome"],
         client=row["client"],
         session=row["session"],
-        context=_from_json(row["context"], dict[str, str]),
+        context=_from_json(row["context"]),
         asked=row["asked"],
         named=row["named"],
         route=row["route"],
@@ -268,18 +278,18 @@ def _chat(row: dict[str, Any]) -> ChatRecord:
         priority=row["priority"],
         tier=row["tier"],
         variant=row["variant"],
-        scores=_from_json(row["scores"], dict[str, float]),
-        candidates=_from_json(row["candidates"], list[Candidate]),
-        skipped=_from_json(row["skipped"], list[Skipped]),
-        measures=_from_json(row["measures"], Measures),
+        scores=_from_json(row["scores"]),
+        candidates=_from_json(row["candidates"]),
+        skipped=_from_json(row["skipped"]),
+        measures=_from_json(row["measures"]),
         backend=row["backend"],
         model=row["model"],
         finish=row["finish"],
         code=row["code"],
         message=row["message"],
-        flaw=FailureKind(row["flaw"]) if row["flaw"] else None,
+        flaw=row["flaw"] or None,
         flaw_message=row["flaw_message"],
-        usage=_from_json(row["usage"], Usage),
+        usage=_from_json(row["usage"]),
         cost_microusd=row["cost"],
         ttft_s=row["ttft_s"],
         total_s=row["total_s"],
@@ -291,25 +301,47 @@ def _chat(row: dict[str, Any]) -> ChatRecord:
 
 
 def _attempt(row: dict[str, Any]) -> Attempt:
-    return Attempt(
+    """Read a row of ``attempts``. Raises ``ValueError`` where the row is damaged."""
+    return _converted(
+        Attempt,
         number=row["number"],
         backend=row["backend"],
-        outcome=Outcome(row["outcome"]),
-        failure=FailureKind(row["failure"]) if row["failure"] else None,
+        outcome=row["outcome"],
+        failure=row["failure"] or None,
         message=row["message"],
         ttft_s=row["ttft_s"],
         total_s=row["total_s"],
-        usage=_from_json(row["usage"], Usage) if row["usage"] else None,
+        usage=_from_json(row["usage"]) if row["usage"] else None,
         cost_microusd=row["cost"],
     )
+
+
+def _converted(type_: type[T], **values: object) -> T:
+    """Make a ``type_``. Raises ``ValueError`` where a value is not of its field's type."""
+    moment = values.get("time", 0)
+    if not (isinstance(moment, int | float) and 0 <= moment <= sound.MOST_TIME):
+        raise ValueError(f"{moment!r} is not a moment")
+    return msgspec.convert(values, type_)
+
+
+def _usable(make: Callable[[dict[str, Any]], T], rows: Iterable[dict[str, Any]]) -> list[T]:
+    """Apply ``make`` to each of ``rows``; leave out damaged ones, with a line in the log."""
+    found = []
+    for row in rows:
+        try:
+            found.append(make(row))
+        except (ValueError, TypeError, RecursionError) as error:
+            log.warning("ledger.row_damaged", request=str(row.get("request"))[:64], error=str(error))
+    return found
 
 
 def _json(value: object) -> str:
     return msgspec.json.encode(value).decode()
 
 
-def _from_json(text: str, type_: type[T]) -> T:
-    return msgspec.json.decode(text, type=type_)
+def _from_json(text: Any) -> Any:
+    """Decode ``text``. Raises ``ValueError``, ``TypeError`` and ``RecursionError`` where it is no JSON."""
+    return msgspec.json.decode(text)
 
 
 def _clipped(text: str, size: int) -> str:

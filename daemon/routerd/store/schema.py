@@ -125,22 +125,33 @@ CARRIED = ("meta", "spend", "quota_use", "measured")
 """What is copied into memory where the file cannot be written any more: limits must hold, and models load."""
 
 
+class CorruptError(sqlite3.DatabaseError):
+    """A file whose content is damaged, though SQLite can open it."""
+
+    sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+
+
 class NewerSchemaError(Exception):
     """The file was written by a newer program."""
 
 
 def migrate(connection: sqlite3.Connection) -> bool:
-    """Bring the tables to `VERSION`; true where there were none. Raises ``sqlite3.Error`` and `NewerSchemaError`."""
+    """Bring the tables to `VERSION`; true where there were none. Raises ``sqlite3.Error``, `CorruptError` where its
+    tables are not those of its version, and `NewerSchemaError`."""
     version: int = connection.execute("PRAGMA user_version").fetchone()[0]
     if version > VERSION:
         raise NewerSchemaError(f"it was written by a newer routerd (schema {version}; this one knows {VERSION})")
+    if version < 0:
+        raise CorruptError(f"its schema has the version {version}")
     for number in range(version, VERSION):
         try:
             connection.executescript(
                 f"BEGIN IMMEDIATE; {MIGRATIONS[number]}; PRAGMA user_version = {number + 1}; COMMIT;"
             )
-        except sqlite3.Error:
+        except sqlite3.Error as error:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
+            if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_ERROR:  # of a statement, not of the file
+                raise CorruptError(f"its tables are not those of its version {version}: {error}") from error
             raise
     return version == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 
+import msgspec
 from msgspec import Struct
 
 from routerd_client.records import Compared, ShadowRow
@@ -42,14 +43,19 @@ def compared(connection: sqlite3.Connection, request: str) -> Compared | None:
     if found is None:
         return None
     first, shadow, agreement, quality, other = found
-    if first == request:
-        return Compared(request_id=shadow, shadow=True, agreement=agreement, quality=quality, other_quality=other)
-    return Compared(request_id=first, shadow=False, agreement=agreement, quality=other, other_quality=quality)
+    values = {"agreement": agreement, "quality": quality, "other_quality": other}
+    if first != request:
+        values |= {"quality": other, "other_quality": quality}
+    try:
+        other_id = shadow if first == request else first
+        return msgspec.convert({"request_id": other_id, "shadow": first == request, **values}, Compared)
+    except ValueError:  # a damaged row
+        return None
 
 
 def rows(connection: sqlite3.Connection, since: float) -> list[ShadowRow]:
     """Of all of them, and of those below each limit of complexity that takes in more than the one before."""
-    figures = "count(*), avg(agreement), avg(quality), avg(other_quality) FROM shadows WHERE time >= ?"
+    figures = "count(*), ifnull(avg(agreement), 0.0), avg(quality), avg(other_quality) FROM shadows WHERE time >= ?"
     found = [(None, *connection.execute(f"SELECT {figures}", (since,)).fetchone())]
     for limit in LIMITS:
         row = connection.execute(f"SELECT {figures} AND score < ?", (since, limit)).fetchone()

@@ -10,6 +10,7 @@ from routerd_client.records import EMBEDDING, StatsRow, TierFigures
 
 from ..health.tracker import quantile
 from . import shadows
+from .sound import MOST_TIME
 
 SINCE = "stats_since"
 """Key in ``meta``: when the figures were last reset."""
@@ -18,8 +19,12 @@ _WANTING = "('refusal', 'empty', 'degenerate', 'content_filtered')"
 _HOPPED = "hops > (outcome = 'ok')"  # whether an attempt failed: most chats have none to look for
 _SUMS = """
     SELECT {name}, count(*), sum(outcome = 'ok'), sum(outcome = 'failed'), sum(outcome = 'cancelled'),
-           sum(blamed), sum(refused), sum(escalated), avg(said), sum(prompt_tokens), sum(completion_tokens), sum(cost)
+           sum(blamed), sum(refused), sum(escalated), avg(said), {tokens}
     FROM ({source}) GROUP BY {name} ORDER BY count(*) DESC, {name}"""
+# Not sum(), which fails for ever once it leaves 64 bits; this is exact up to 9e15, and stays at the end of its range.
+_TOTALS = ", ".join(
+    f"ifnull(CAST(total({name}) AS INTEGER), 0)" for name in ("prompt_tokens", "completion_tokens", "cost")
+)
 _FIGURES = (
     "name",
     "requests",
@@ -34,6 +39,7 @@ _FIGURES = (
     "completion_tokens",
     "cost_microusd",
 )
+_COUNTS = {"ok", "failed", "cancelled", "blamed", "refusals", "escalations"}
 _ATTEMPTS = f"""
     SELECT attempts.backend, attempts.outcome, attempts.prompt_tokens, attempts.completion_tokens, attempts.cost,
            attempts.outcome = 'failed' AND standing = 'bad' AS blamed,
@@ -52,9 +58,13 @@ _CHATS = f"""
 
 
 def since_reset(connection: sqlite3.Connection) -> float:
-    """When the figures were last reset, in seconds since 1970; 0 where they never were."""
+    """Return when the figures were last reset, in seconds since 1970; 0 where they never were, or nobody knows."""
     found = connection.execute("SELECT value FROM meta WHERE key = ?", (SINCE,)).fetchone()
-    return float(found[0]) if found else 0.0
+    try:
+        since = float(found[0]) if found else 0.0
+    except (TypeError, ValueError):
+        return 0.0
+    return since if 0 <= since < MOST_TIME else 0.0
 
 
 def reset(connection: sqlite3.Connection, now: float) -> None:
@@ -77,12 +87,14 @@ def rows(connection: sqlite3.Connection, by: StatsBy, since: float) -> list[Stat
     table, source = ("attempts", _ATTEMPTS) if by == "backend" else ("decisions", _CHATS)
     ttfts = _ordered(connection, table, by, "ttft_s", since)
     totals = _ordered(connection, table, by, "total_s", since)
-    found = connection.execute(_SUMS.format(name=by, source=source), (since,))
+    found = connection.execute(_SUMS.format(name=by, source=source, tokens=_TOTALS), (since,))
     return [_row(dict(zip(_FIGURES, row, strict=True)), ttfts, totals) for row in found]
 
 
 def _row(told: dict[str, Any], ttfts: dict[str, list[float]], totals: dict[str, list[float]]) -> StatsRow:
-    name, ended = told["name"], told["ok"] + told.pop("blamed")
+    name = told["name"]
+    told = {key: value or 0 if key in _COUNTS else value for key, value in told.items()} | {"name": _text(name)}
+    ended = told["ok"] + told.pop("blamed")
     return StatsRow(
         **told,
         success=told["ok"] / ended if ended else None,
@@ -92,12 +104,18 @@ def _row(told: dict[str, Any], ttfts: dict[str, list[float]], totals: dict[str, 
     )
 
 
+def _text(value: object) -> str:
+    """Return a name from a column that may hold anything."""
+    return value if isinstance(value, str) else repr(value)
+
+
 def _ordered(
     connection: sqlite3.Connection, table: str, name: str, column: str, since: float
 ) -> dict[str, list[float]]:
     """The values of ``column`` by name, in order."""
     found: dict[str, list[float]] = {}
-    query = f"SELECT {name}, {column} FROM {table} WHERE time >= ? AND {column} IS NOT NULL ORDER BY {column}"  # noqa: S608
+    wanted = f"time >= ? AND typeof({column}) IN ('real', 'integer')"
+    query = f"SELECT {name}, {column} FROM {table} WHERE {wanted} ORDER BY {column}"  # noqa: S608
     for key, value in connection.execute(query, (since,)):
         found.setdefault(key, []).append(value)
     return found

@@ -16,9 +16,10 @@ from typing import Any, Literal, Self, TypeVar
 
 import anyio
 import structlog
-from anyio import to_thread
 
+from .. import disk
 from .database import Database, Job, check, corrupt, read, salvage, unusable
+from .sound import check_tables
 
 T = TypeVar("T")
 log = structlog.get_logger()
@@ -29,10 +30,22 @@ MOST_WAITING = 10_000
 """Pieces of enqueued work; further ones are dropped, but for those that must be done."""
 READERS = 8
 """Reads at a time: a disk that is stuck is not to take the threads that secrets and reloads need."""
+READ_S = 60.0
+"""How long a read may take: figures of a large ledger take seconds."""
+ASK_S = 15.0
+"""How long whoever waits for the writer waits."""
+CLOSE_S = 8.0
+"""How long the daemon's end waits for all that is to be written."""
+LATE_S = 1.0
+"""The same once the disk has let somebody wait in vain, until it answers again."""
 
 
 class StoreError(Exception):
     """The ledger is closed, or broken even in memory."""
+
+
+class StatementError(StoreError, sqlite3.OperationalError, sqlite3.IntegrityError):
+    """The ledger's file is there and does not take a statement: a table or a column of it is gone, say."""
 
 
 class Store:
@@ -56,8 +69,11 @@ class Store:
         self._writing = False
         """Whether a batch is taken that is not on the disk yet."""
         self._retry_at = 0.0
+        self._late = False
+        """Whether somebody has waited for the disk in vain, and it has not answered since."""
         self._readers = anyio.CapacityLimiter(READERS)
-        self._thread = threading.Thread(target=self._run, name="ledger")
+        self._free_readers = list(range(READERS))
+        self._thread = threading.Thread(target=self._run, name="ledger", daemon=True)  # its disk may hang for ever
 
     def __repr__(self) -> str:
         return f"<Store {self._database.path} {self._state} {self.mode}>"
@@ -89,7 +105,10 @@ class Store:
     async def __aenter__(self) -> Self:
         self._state = "open"
         self._thread.start()
-        await self.commit(_nothing)
+        try:
+            await self.commit(_nothing)
+        except StoreError as error:  # nothing is known of what was spent, and nothing is recorded, until it answers
+            log.error("ledger.late", path=str(self.path), error=str(error))
         return self
 
     async def __aexit__(
@@ -98,8 +117,12 @@ class Store:
         with self._lock:
             self._state = "closed"
         self._news.put(None)
-        with anyio.CancelScope(shield=True):
-            await to_thread.run_sync(self._thread.join)
+        bound = LATE_S if self._late else CLOSE_S
+        with anyio.CancelScope(shield=True), suppress(disk.DiskError):
+            await disk.run(self._thread.join, bound, what=self.path, within=bound + 1, key=f"{self.path} end")
+        if self._thread.is_alive():
+            disk.hung.set()
+            log.error("ledger.unwritten", path=str(self.path), records=len(self._waiting), seconds=bound)
 
     def enqueue(self, work: Callable[[sqlite3.Connection], None], *, must: bool = False) -> None:
         """Have ``work`` done within `BATCH_S`. Returns at once; what ``work`` raises is logged, and undone.
@@ -141,7 +164,8 @@ class Store:
         Raises `StoreError` where the file cannot be read.
         """
         try:
-            return await to_thread.run_sync(salvage, self.path, query, abandon_on_cancel=True, limiter=self._readers)
+            found: T = await self._with_reader(salvage, query)
+            return found
         except (sqlite3.Error, OSError) as error:
             raise StoreError(f"the ledger's file cannot be read: {error}") from error
 
@@ -150,16 +174,34 @@ class Store:
             found: T = await self._ask(Job(query, reads=True))
             return found
         try:
-            return await to_thread.run_sync(read, self.path, query, abandon_on_cancel=True, limiter=self._readers)
+            found = await self._with_reader(read, query)
+        except OSError as error:
+            raise StoreError(f"the ledger cannot be read: {error}") from error
         except sqlite3.Error as error:
             if not unusable(error):
-                raise
+                self.enqueue(check_tables)  # what becomes of the file is the writer's business
+                raise StatementError(f"the ledger cannot be read: {error}") from error
             if corrupt(error):
                 self.enqueue(check)  # what becomes of the file is the writer's business
             if corrupt(error) or not again:
                 raise StoreError(f"the ledger cannot be read: {error}") from error
+        else:
+            return found
         await self.commit(_nothing)  # where the file was removed, the writer finds out now, and makes it anew
         return await self._read(query, again=False)
+
+    async def _with_reader(self, how: Callable[..., Any], query: Callable[[sqlite3.Connection], T]) -> Any:
+        """Run ``how`` on one of `READERS` threads, preferring those where no abandoned query hangs."""
+        async with self._readers:
+            key = min(self._free_readers, key=lambda number: (disk.stuck(self._key(number)), number))
+            self._free_readers.remove(key)
+            try:
+                return await disk.run(how, self.path, query, what=self.path, within=READ_S, key=self._key(key))
+            finally:
+                self._free_readers.append(key)
+
+    def _key(self, number: int) -> str:
+        return f"{self.path} reader {number}"
 
     async def _ask(self, job: Job) -> Any:
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
@@ -169,7 +211,14 @@ class Store:
             self._waiting.append(_Asked(job, answer))
             self._due = 0.0
         self._news.put(None)
-        return await answer
+        bound = LATE_S if self._late else ASK_S
+        try:
+            with anyio.move_on_after(bound):
+                return await answer
+        except sqlite3.Error as error:
+            raise StatementError(f"the ledger does not take it: {error}") from error
+        self._late = True
+        raise StoreError(f"the disk of the ledger {self.path} did not answer within {bound:g} s")
 
     def _run(self) -> None:
         """The writer's thread, from start to end."""
@@ -226,7 +275,9 @@ class Store:
                 asked.job.error = StoreError(f"the ledger is broken: {error}")
         if self._database.mode != before:
             self._retry_at = time.monotonic() + self._retry_s
-        self._writing = False
+        self._writing = self._late = False
+        if any(_of_statement(asked.job.error) for asked in batch):
+            self.enqueue(check_tables)
         for asked in batch:
             asked.tell()
         dropped, self._told = self._dropped - self._told, self._dropped
@@ -256,6 +307,10 @@ class _Asked:
             answer.set_exception(self.job.error)
         else:
             answer.set_result(self.job.result)
+
+
+def _of_statement(error: BaseException | None) -> bool:
+    return isinstance(error, sqlite3.OperationalError) and getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_ERROR
 
 
 def _nothing(_connection: sqlite3.Connection) -> None:

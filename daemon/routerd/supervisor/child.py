@@ -25,7 +25,7 @@ from routerd_client.records import FailureKind
 from .. import wire
 from ..crashes import Crash
 from .death import End, explain
-from .errors import Failure, ProcessFailedError
+from .errors import Failure, ProcessFailedError, own_mistake
 from .leftovers import kill_group
 from .outgoing import Outgoing
 from .sizing import Size
@@ -150,6 +150,9 @@ class Worker:
         except anyio.get_cancelled_exc_class():
             self._dismissed = True
             raise
+        except Exception as error:
+            log.exception("worker.internal_error", backend=self._name, pid=self.pid)
+            self.condemn(own_mistake(error))
         finally:
             self.kill()
             with anyio.CancelScope(shield=True):
@@ -286,7 +289,8 @@ class Worker:
         ours = self._dismissed or self._death.kind is FailureKind.OVERLOADED
         unsent = self._outgoing.unsent
         for stream in self._streams.values():
-            stream.fail(replace(self._death, died=not ours and stream.id not in unsent))
+            there = not ours and stream.id not in unsent
+            stream.fail(replace(self._death, died=f"{self._name}:{self.pid}" if there else ""))
         for question in self._questions.values():
             question.settle(None)
 
@@ -338,8 +342,7 @@ class Worker:
         except Exception as error:  # our mistake with one message must end neither the model nor its other answers
             log.exception("worker.internal_error", backend=self._name, pid=self.pid)
             if stream := self._streams.get(getattr(message, "id", 0)):
-                mistake = f"the daemon made a mistake: {type(error).__name__}: {error}"
-                stream.fail(Failure(FailureKind.OVERLOADED, mistake, "routerd's log has the details; please report it"))
+                stream.fail(own_mistake(error))
 
     def _handle(self, message: wire.FromWorker) -> None:
         if isinstance(message, Reply) and (question := self._questions.pop(message.id, None)):

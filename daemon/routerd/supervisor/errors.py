@@ -11,18 +11,26 @@ class Failure(Struct, frozen=True):
     """The reason why a model process did not do what was asked: a value, which may be kept and shared.
 
     An exception is never kept: each raise would add the frames it passes to its traceback, and with them their
-    prompts. ``retry_after_s`` is when the process may be started again, None where nothing says so. ``died``: the
-    process ended while it held the request.
+    prompts. ``retry_after_s`` is when the process may be started again, None where nothing says so. ``died`` names
+    the process that ended while it held the request, ``""`` where none did.
     """
 
     kind: FailureKind
     message: str
     hint: str = ""
     retry_after_s: float | None = None
-    died: bool = False
+    died: str = ""
 
     def __str__(self) -> str:
         return f"{self.message} ({self.hint})" if self.hint else self.message
+
+
+def own_mistake(error: BaseException) -> Failure:
+    """Describe an unexpected exception in the daemon's own code around a model process: nothing the model did."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    message = f"the daemon made a mistake: {type(error).__name__}: {error}"
+    return Failure(FailureKind.OVERLOADED, message, "routerd's log has the details; please report it")
 
 
 class ProcessFailedError(Exception):

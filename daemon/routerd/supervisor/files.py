@@ -8,13 +8,16 @@ from pathlib import Path
 
 import anyio
 import structlog
-from anyio import to_thread
 
+from .. import disk
 from ..crashes import Crash, keep
 from .learned import Learned, LearnedFile, Records
 from .leftovers import WorkerFile
 
 log = structlog.get_logger()
+
+WRITE_S = 3.0
+"""How long a change may hold up whoever makes it, the daemon's end among them."""
 
 
 class StateFiles:
@@ -34,9 +37,12 @@ class StateFiles:
 
     async def open(self) -> None:
         """Read what there is, and kill the workers that an earlier daemon left behind."""
-        for leftover in await to_thread.run_sync(self._workers.reap):
-            log.warning("worker.reaped", backend=leftover.backend, pid=leftover.pid)
-        self.learned = await to_thread.run_sync(self._learned_file.read)
+        try:
+            for leftover in await disk.run(self._workers.reap, what=self._workers.path):
+                log.warning("worker.reaped", backend=leftover.backend, pid=leftover.pid)
+            self.learned = await disk.run(self._learned_file.read, what=self._learned_file.path)
+        except OSError as error:
+            log.warning("state.unreadable", path=str(self._folder), error=str(error))
         if self._records:
             await self._bring_over(self._records)
             self.learned = Learned.decoded(await self._records.read())
@@ -63,7 +69,10 @@ class StateFiles:
 
     async def _write(self, change: Callable[[], None]) -> None:
         try:
-            with anyio.CancelScope(shield=True):
-                await to_thread.run_sync(change, limiter=self._one_writer)
+            with anyio.move_on_after(WRITE_S, shield=True) as waiting:  # also where others wait before it
+                async with self._one_writer:
+                    await disk.run(change, what=self._folder)
+            if waiting.cancelled_caught:
+                raise disk.DiskStuckError(str(self._folder), WRITE_S)
         except OSError as error:
             log.warning("state.unwritable", path=str(self._folder), error=str(error))

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from anyio import to_thread
+import structlog
 
+from .. import disk
 from .machine import Machine
 from .pressure import Pressure
+
+log = structlog.get_logger()
+
+_PLACE = "the figures of this machine's memory"
 
 
 class Gauge:
@@ -27,7 +32,11 @@ class Gauge:
 
     async def read(self, pids: Sequence[int]) -> dict[int, int]:
         """One round: what each of ``pids`` has in bytes, those that have ended left out; and `pressure` anew."""
-        found, pressure, kills = await to_thread.run_sync(self._read, pids)
+        try:
+            found, pressure, kills = await disk.run(self._read, pids, what=_PLACE)
+        except OSError as error:
+            log.warning("memory.unread", error=str(error))
+            return {}
         self.pressure = self.pressure.after(pressure)
         # A process that is killed takes a while to end: its kill may have been counted a round ago.
         self._older_kills, self._kills = max(self._older_kills, self._kills), kills
@@ -40,7 +49,11 @@ class Gauge:
     async def oom_killed(self) -> bool:
         """Whether the system has killed a process for its memory in the last one or two rounds, beyond those
         that this was told of before."""
-        if await to_thread.run_sync(self._machine.oom_kills) <= self._older_kills:
+        try:
+            kills = await disk.run(self._machine.oom_kills, what=_PLACE)
+        except OSError:  # then nobody knows
+            return False
+        if kills <= self._older_kills:
             return False
         self._older_kills += 1
         return True

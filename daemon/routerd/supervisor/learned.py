@@ -7,13 +7,19 @@ from pathlib import Path
 from typing import Annotated, Any, Protocol
 
 import msgspec
+import structlog
 from msgspec import Meta, Struct
 
+from .. import disk
 from ..config.schema import MlxSpec
 from ..models.size import Footprint
 
+log = structlog.get_logger()
+
 ENTRIES = 200
 """So many are kept; the one measured longest ago makes room."""
+MOST_BYTES, MOST_LOAD_S = 2**50, 1e6
+"""A record beyond these is damaged."""
 DECAY = 0.1
 """The part of a difference by which a remembered peak comes down when a process has needed less."""
 OOM_FACTOR = 1.25
@@ -24,9 +30,9 @@ class Measured(Struct, frozen=True):
     """One model's record. ``weights``, in bytes, tells whether it still is the same model; ``peak`` is the
     memory its process had at most, in bytes; ``load_s`` the last load's seconds, 0 where none was measured."""
 
-    weights: Annotated[int, Meta(ge=0)]
-    peak: Annotated[int, Meta(ge=0)]
-    load_s: Annotated[float, Meta(ge=0)] = 0.0
+    weights: Annotated[int, Meta(ge=0, le=MOST_BYTES)]
+    peak: Annotated[int, Meta(ge=0, le=MOST_BYTES)]
+    load_s: Annotated[float, Meta(ge=0, le=MOST_LOAD_S)] = 0.0
 
 
 def model_key(folder: Path, spec: MlxSpec) -> str:
@@ -116,17 +122,18 @@ class LearnedFile:
     def read(self) -> Learned:
         """What was written; nothing of a file that is missing or damaged, and of damaged records."""
         try:
-            found = msgspec.json.decode(self.path.read_bytes(), type=dict[str, Any])
-        except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+            found = msgspec.json.decode(disk.read(self.path), type=dict[str, Any])
+        except FileNotFoundError:
+            return Learned()
+        except (OSError, ValueError, RecursionError) as error:
+            log.warning("state.damaged", path=str(self.path), error=disk.reason(error))
             return Learned()
         records = {key: record for key, value in found.items() if (record := _measured(value))}
         return Learned(dict(list(records.items())[-ENTRIES:]))
 
     def write(self, data: bytes) -> None:
         """Replace the file by ``data``, whole or not at all. Raises ``OSError``; one call at a time."""
-        scratch = self.path.with_suffix(".new")
-        scratch.write_bytes(data)
-        scratch.replace(self.path)
+        disk.replace(self.path, data)
 
     def remove(self) -> None:
         """Raises ``OSError``."""
@@ -136,12 +143,12 @@ class LearnedFile:
 def _json(text: str) -> object:
     try:
         return msgspec.json.decode(text)
-    except msgspec.DecodeError:
+    except (ValueError, RecursionError):
         return None
 
 
 def _measured(value: object) -> Measured | None:
     try:
         return msgspec.convert(value, Measured)
-    except msgspec.ValidationError:
+    except (ValueError, RecursionError):
         return None

@@ -12,12 +12,19 @@ import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
+import structlog
+from msgspec import Meta
+
+from .. import disk
+
+log = structlog.get_logger()
 
 
 class Record(msgspec.Struct, frozen=True):
-    pid: int
+    pid: Annotated[int, Meta(gt=1, lt=2**31)]
     started: str
     backend: str
 
@@ -53,8 +60,11 @@ class WorkerFile:
     def reap(self) -> list[Record]:
         """Kill what an earlier daemon left behind, with its whole process group; returns what was killed."""
         try:
-            records = msgspec.json.decode(self.path.read_bytes(), type=list[Record])
-        except (OSError, msgspec.DecodeError):
+            records = msgspec.json.decode(disk.read(self.path), type=list[Record])
+        except FileNotFoundError:
+            return []
+        except (OSError, ValueError, RecursionError) as error:
+            log.warning("state.damaged", path=str(self.path), error=disk.reason(error))
             return []
         alive = [r for r in records if r.started and started_at(r.pid) == r.started]
         for record in alive:
@@ -64,9 +74,7 @@ class WorkerFile:
         return alive
 
     def _write(self) -> None:
-        scratch = self.path.with_suffix(".new")
-        scratch.write_bytes(msgspec.json.encode(list(self._records.values())))
-        scratch.replace(self.path)
+        disk.replace(self.path, msgspec.json.encode(list(self._records.values())))
 
 
 def kill_group(pid: int) -> None:

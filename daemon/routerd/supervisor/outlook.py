@@ -6,9 +6,10 @@ from pathlib import Path
 from weakref import WeakKeyDictionary
 
 import anyio
-from anyio import to_thread
+import structlog
 from msgspec import Struct
 
+from .. import disk
 from ..config.schema import MlxSpec
 from ..models.size import read_context
 from ..tasks import BackgroundTasks
@@ -17,7 +18,9 @@ from .errors import ProcessFailedError
 from .files import StateFiles
 from .learned import Learned
 from .process import ModelProcess
-from .sizing import size_of
+from .sizing import SIZE_S, size_of
+
+log = structlog.get_logger()
 
 LOOK_AGAIN_S = 10.0
 """A model whose files were not there is looked for again after this long."""
@@ -62,9 +65,12 @@ class Outlooks:
             self._tasks.start(f"look up {process.name}", self._look, process)
 
     async def _look(self, process: ModelProcess) -> None:
-        if folder := await self._find(process.spec.model):
-            try:
-                found = await to_thread.run_sync(outlook_of, process.spec, folder, self._files.learned)
-            except (ProcessFailedError, OSError, ValueError):
-                return  # whoever loads it is told
-            process.expect(found.context, found.load_s)
+        try:
+            if folder := await self._find(process.spec.model):
+                learned = self._files.learned
+                found = await disk.run(outlook_of, process.spec, folder, learned, what=folder, within=SIZE_S)
+                process.expect(found.context, found.load_s)
+        except (ProcessFailedError, OSError, ValueError):
+            pass  # whoever loads it is told
+        except Exception:  # a model's files, however damaged, are that model's trouble alone
+            log.exception("model.unread", backend=process.name, model=process.spec.model)

@@ -14,7 +14,7 @@ from .. import wire
 from ..config.schema import MlxSpec
 from .child import Worker
 from .effects import Effects
-from .errors import Failure, ProcessFailedError
+from .errors import Failure, ProcessFailedError, own_mistake
 from .evict import Uses
 from .loading import Loading
 from .schedule import Slot
@@ -257,7 +257,7 @@ class ModelProcess:
         except Exception as error:
             # One model's trouble, whatever it is, must not end the daemon and with it all the others.
             log.exception("model.internal_error", backend=self.name)
-            self._failure = Failure(FailureKind.LOAD_FAILED, _mistake(error))
+            self._failure = own_mistake(error)
         finally:
             try:
                 self._effects.ended(self)
@@ -285,7 +285,7 @@ class ModelProcess:
                 await self._end(worker)
             except Exception as error:  # ours, and no death of the model: those it answers are told so
                 log.exception("model.internal_error", backend=self.name)
-                worker.condemn(Failure(FailureKind.OVERLOADED, _mistake(error)))
+                worker.condemn(own_mistake(error))
         await self._effects.recorded(worker.pid, self.name, False)
         return worker.death()
 
@@ -348,10 +348,6 @@ class ModelProcess:
 def _context(ready: wire.Ready, spec: MlxSpec) -> int:
     # A group does not count what its ranks' caches hold into its own.
     return min(ready.context, spec.kv_tokens) if spec.hosts else ready.context
-
-
-def _mistake(error: Exception) -> str:
-    return f"the daemon made a mistake: {type(error).__name__}: {error}"
 
 
 def _stuck(kind: FailureKind, setting: str, seconds: float) -> Failure:

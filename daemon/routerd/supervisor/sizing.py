@@ -19,6 +19,10 @@ CACHE_LIMIT = 512 * 1024 * 1024
 """What a worker lets mlx keep of freed buffers, in bytes."""
 
 
+SIZE_S = 60.0
+"""How long the disk may take to say it: a large model has hundreds of headers."""
+
+
 class Size(Struct, frozen=True):
     """What one process may have, in bytes. ``claim`` is reserved for it; of that ``kv_pool`` is what its answers'
     caches may take together, and ``buffers`` what mlx may keep of freed buffers, 0 for no limit. ``key`` and

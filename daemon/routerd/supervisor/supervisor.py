@@ -9,12 +9,12 @@ from pathlib import Path
 import anyio
 import anyio.lowlevel
 import structlog
-from anyio import to_thread
 from msgspec.structs import replace
 
 from routerd_client.chat import ChatRequest, Priority
 from routerd_client.records import FailureKind, MemoryStatus, ModelStatus, Residency
 
+from .. import disk
 from ..config.schema import MemorySpec, MlxSpec
 from ..config.units import format_size
 from ..tasks import BackgroundTasks, FailureLog
@@ -32,7 +32,7 @@ from .outlook import Outlooks
 from .process import ModelProcess
 from .queue import OnProgress, Queue, Ticket
 from .schedule import Actions, Policy, Waiter, order, relieve, schedule
-from .sizing import Size, size_of
+from .sizing import SIZE_S, Size, size_of
 from .waiting import News
 
 log = structlog.get_logger()
@@ -384,7 +384,7 @@ class Supervisor:
         return await Worker.spawn(command, name, size, oom_killed=self._gauge.oom_killed)
 
     async def _size(self, spec: MlxSpec, folder: Path) -> Size:
-        return await to_thread.run_sync(size_of, spec, folder, self._files.learned)
+        return await disk.run(size_of, spec, folder, self._files.learned, what=folder, within=SIZE_S)
 
     async def _round(self) -> None:
         """Measure the machine and all workers; short of memory, one idle model gives way."""

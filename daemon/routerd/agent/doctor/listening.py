@@ -14,7 +14,7 @@ from routerd_client.paths import max_socket_path
 from routerd_client.protocol import PROTOCOL
 from routerd_client.records import BreakerState, Residency
 
-from ... import __version__
+from ... import __version__, disk
 from .finding import Finding, Scene, fail, ok, warn
 
 UPDATE = "update the older of the two, then: routerctl restart"
@@ -83,6 +83,11 @@ def private(path: Path, info: os.stat_result, mode: int) -> Iterator[Finding]:
         yield fail("socket", f"{path} belongs to user {info.st_uid}, you are {os.getuid()}", "choose another --socket")
     elif stat.S_IMODE(info.st_mode) & 0o077:
         says = f"others have rights to {path} (mode {stat.S_IMODE(info.st_mode):04o})"
+        if stat.S_ISDIR(info.st_mode) and disk.shared(info.st_mode):
+            yield fail(
+                "socket", says, f"it is for several users: choose a folder of your own, --socket {path}/routerd/sock"
+            )
+            return
         yield fail("socket", says, f"chmod {mode:o} {path}", partial(path.chmod, mode))
 
 
@@ -113,7 +118,7 @@ def backends(scene: Scene) -> Iterator[Finding]:
 def unlocked(file: Path) -> bool:
     """Whether no process holds the lock of ``file``, or there is none."""
     try:
-        lock = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+        lock = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
         return True
     try:

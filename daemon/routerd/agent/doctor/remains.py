@@ -15,6 +15,7 @@ from typing import TypeVar
 import msgspec
 from msgspec import Struct
 
+from ... import disk
 from ...crashes import kept
 from ..starts import FILE, Starts, looping
 from .finding import Finding, Scene, fail, ok, warn
@@ -59,8 +60,8 @@ def crashes(scene: Scene) -> Iterator[Finding]:
 
 def _read(file: Path, kind: type[T]) -> T | None:
     try:
-        return msgspec.json.decode(file.read_bytes(), type=kind)
-    except (OSError, msgspec.DecodeError):
+        return msgspec.json.decode(disk.read(file), type=kind)
+    except (OSError, ValueError, RecursionError):
         return None  # absent, or half written by a daemon that was killed
 
 

@@ -7,10 +7,10 @@ import stat
 import sys
 from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 
 import msgspec
 
+from ... import disk
 from ..manager import AgentError, run
 from ..secrets import LOOK_S, Unresolved, offer, secrets
 from .finding import Finding, Scene, fail, ok, warn
@@ -47,7 +47,7 @@ def resolvable(scene: Scene) -> Iterator[Finding]:
 
 def readable(scene: Scene) -> Iterator[Finding]:
     """Files of secrets that others may read."""
-    files = [scene.base / Path(spec.file).expanduser() for _, spec in secrets(scene.config) if spec.file]
+    files = [scene.base / disk.expanded(spec.file) for _, spec in secrets(scene.config) if spec.file]
     for file in dict.fromkeys([*files, scene.token]):
         if file.exists() and (mode := stat.S_IMODE(file.stat().st_mode)) & 0o077:
             says = f"others have rights to {file} (mode {mode:04o})"

@@ -16,7 +16,11 @@ from msgspec import Struct
 from routerd_client.chat import Message, TextPart
 
 HEAD, TAIL = 65_536, 65_536
-"""Characters looked at in a message; what lies between the two is not."""
+"""Characters looked at in a part of a message; what lies between the two is not."""
+MOST = 4 * (HEAD + TAIL)
+"""Characters looked at in a request, from its end; and as many parts and messages have a share in it as fit into it
+at `_LEAST` each."""
+_LEAST = 256
 
 _BLOCKS = "|".join(
     (
@@ -70,25 +74,36 @@ def _wants_housekeeping(text: str) -> bool:
 
 
 def newest_ask(messages: Sequence[Message]) -> Ask:
-    """The newest user message that has words of a person in it. Looks at a bounded part of each message."""
+    """The newest user message that has words of a person in it. Looks at a bounded part of the conversation."""
     system = next((message.text[:_LOOK] for message in messages if message.role in ("system", "developer")), "")
-    results = 0
+    results, left = 0, MOST
     for message in reversed(messages):
         if message.role == "tool":
             results += 1
-        if message.role == "user" and (text := _asked(message)):
+        if message.role != "user":
+            continue
+        text, left = _asked(message, left)
+        if text or left <= 0:
             return Ask(text, results, system)
     return Ask(tool_results=results)
 
 
-def _asked(message: Message) -> str:
-    """What is left of each part: a harness puts its blocks into parts of their own, or around the ask."""
+def _asked(message: Message, left: int) -> tuple[str, int]:
+    """What is left of each part, as far as ``left`` characters go, and how many are left then: a harness puts its
+    blocks into parts of their own, or around the ask, which is in the last of them."""
     parts = (
         [message.content]
         if isinstance(message.content, str)
         else [part.text for part in message.content or () if isinstance(part, TextPart)]
     )
-    return "\n".join(kept for part in parts if (kept := strip_injected(part)))
+    kept: list[str] = []
+    for part in reversed(parts):
+        left -= max(_LEAST, min(len(part), HEAD + TAIL))
+        if stripped := strip_injected(part):
+            kept.append(stripped)
+        if left <= 0:
+            break
+    return "\n".join(reversed(kept)), left
 
 
 def strip_injected(text: str) -> str:

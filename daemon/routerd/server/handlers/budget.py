@@ -9,8 +9,13 @@ from routerd_client.chat import Usage
 from routerd_client.protocol import Budget, Error, ErrorCode, Event, RecordSpend, SetSpent
 
 from ...dispatch.budget import budget as told
+from ...spend.tariff import MOST_TOKENS
 from ...store.writer import StoreError
 from ..services import Services
+
+MOST_MICROUSD = 10**15
+"""Of one booking: a billion dollars. Sums of them stay within what a database can hold."""
+_TOO_MUCH = f"more than {MOST_TOKENS} tokens or {MOST_MICROUSD // 10**6} dollars at once: is it in micro-dollars?"
 
 Respond = Callable[[Event], Awaitable[None]]
 
@@ -26,6 +31,8 @@ async def record_spend(services: Services, request: RecordSpend, client: str, _r
     used = Usage(request.prompt_tokens, request.completion_tokens)
     if min(used.prompt_tokens, used.completion_tokens, cost or 0) < 0:
         return Error(id=request.id, code=ErrorCode.BAD_REQUEST, message="what was spent is less than nothing")
+    if max(used.prompt_tokens, used.completion_tokens) > MOST_TOKENS or (cost or 0) > MOST_MICROUSD:
+        return Error(id=request.id, code=ErrorCode.BAD_REQUEST, message=_TOO_MUCH)
     known = [*services.generation.config.backends, *purse.sellers]
     if request.provider not in known:
         message = f"'{request.provider}' is neither a backend nor known to sell models"
@@ -45,6 +52,8 @@ async def record_spend(services: Services, request: RecordSpend, client: str, _r
 
 async def set_spent(services: Services, request: SetSpent, client: str, _respond: Respond) -> Event:
     """Say what was spent so far."""
+    if max(request.day_microusd, request.month_microusd) > MOST_MICROUSD:
+        return Error(id=request.id, code=ErrorCode.BAD_REQUEST, message=_TOO_MUCH)
     try:
         await services.dispatcher.purse.set_spent(request.day_microusd, request.month_microusd)
     except ValueError as error:
