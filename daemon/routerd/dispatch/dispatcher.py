@@ -152,7 +152,7 @@ class Dispatcher:
         return terminal
 
     def _out_of_bounds(self, call: Call, error: bounds.BadChatError) -> Error:
-        """The end of a request that nothing is to look at."""
+        """End a request that nothing else may look at."""
         terminal = Error(id=call.id, code=ErrorCode.BAD_REQUEST, message=str(error), request_id=call.request_id)
         call = replace(call, chat=bounds.bare(call.chat))
         self._observer.started(call)
@@ -391,7 +391,7 @@ class Dispatcher:
 
 
 def _deadly(run: Run, process: str = "") -> BackendError:
-    """The failure of a request that model processes keep dying with: nothing says that another would not."""
+    """Make the failure of a request that model processes keep dying with; ``process`` is the last of them."""
     message = f"{run.deaths} model processes died while they answered this request"
     hint = "routerctl crashes shows how they died; change the request, or name a backend that is an API"
     failure = BackendError(FailureKind.BAD_REQUEST, message, hint=hint)

@@ -78,7 +78,7 @@ def _context(text: str) -> dict[str, str]:
 
 
 def _unicode(text: str) -> str:
-    """``text`` of a header, in which bytes that are no UTF-8 stand as halves of characters, without them."""
+    """Replace the bytes of a header that are no UTF-8; they stand in ``text`` as halves of characters."""
     return text if text.isascii() else text.encode(errors="surrogateescape").decode(errors="replace")
 
 
