@@ -18,7 +18,7 @@ import structlog
 from msgspec import Struct
 from msgspec.structs import replace
 
-from routerd_client.chat import ChatRequest
+from routerd_client.chat import ChatRequest, Part, TextPart
 from routerd_client.records import FailureKind
 
 from .. import __version__
@@ -48,7 +48,7 @@ HOPS = "x-routerd-hops"
 MAX_ERROR = 2**16
 """Bytes that are read of an error's body."""
 _MANY, _LONG = 500, 2**18
-"""Messages, and characters or parts of one, that take a while to write down."""
+"""Messages or parts of one, and characters, that take a while to write down."""
 MAX_ANSWER = 2**24
 """Characters of an answer: what is longer would not fit into a frame to the caller."""
 _CLOSE_S = 1.0
@@ -320,7 +320,14 @@ class _Answer:
 
 def _is_large(chat: ChatRequest) -> bool:
     """Whether ``chat`` takes a while to write down."""
-    return len(chat.messages) > _MANY or any(len(message.content or "") > _LONG for message in chat.messages)
+    return len(chat.messages) > _MANY or any(_is_long(message.content or "") for message in chat.messages)
+
+
+def _is_long(content: str | list[Part]) -> bool:
+    if isinstance(content, str):
+        return len(content) > _LONG
+    texts = (part.text if isinstance(part, TextPart) else part.image_url.url for part in content)
+    return len(content) > _MANY or any(len(text) > _LONG for text in texts)
 
 
 def _size(piece: Piece) -> int:
