@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
+from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import anyio
 import pytest
@@ -170,3 +172,45 @@ async def test_explain_as_json_has_the_whole_decision(tmp_path: Path) -> None:
         assert decision["trace"][0] == "routes[0]: no match, the context has no source_kind"
         assert decision["trace"][1] == "coding: match (task=code) -> auto"
         assert running.status().requests.get("ok", 0) == 0, "nothing was generated"
+
+
+BY_CLIENT = """\
+default: a
+routes:
+  - {name: theirs, match: {client: llm}, use: b}
+  - {name: others, match: {client: codex}, use: b}
+"""
+
+
+async def test_a_route_whose_client_always_names_a_model_is_told(tmp_path: Path) -> None:
+    """In ``check`` by the ledger, also where the daemon has ended, and in ``routes``."""
+    env = {"ROUTERD_STATE_DIR": str(tmp_path / "state")}
+    file = tmp_path / "routes.yaml"
+    check = partial(to_thread.run_sync, partial(ctl, "check", str(file), env=env))
+    async with running_daemon(tmp_path, config(BY_CLIENT)) as running:
+        show = partial(to_thread.run_sync, partial(ctl, "--socket", str(running.socket), "routes"))
+        async with AsyncClient(running.socket, name="llm") as client:
+            assert (await check()).stderr == ""
+            await client.chat("hello", model="a")
+            await client.chat("hello", model="b")
+            told = await show()
+            assert "warning: theirs: client 'llm' named a model in all its 2 requests" in told.stderr
+            assert "the model 'routed'" in told.stderr
+            assert "others" not in told.stderr
+            await until(partial(_checked, check), "the ledger has it")
+        async with AsyncClient(running.socket, name="codex") as client:
+            await client.chat("hello")
+    told = await check()
+    assert "routes.yaml:7:5: routes[0] (theirs): client 'llm' named a model in all its 2 requests" in told.stderr
+    assert "routes[1]" not in told.stderr
+    async with running_daemon(tmp_path, config(BY_CLIENT)) as running:
+        async with AsyncClient(running.socket, name="llm") as client:
+            assert (await client.chat("hello", model="routed")).backend == "b"
+        assert (
+            "warning" not in (await to_thread.run_sync(partial(ctl, "--socket", str(running.socket), "routes"))).stderr
+        )
+    assert (await check()).stderr == ""
+
+
+async def _checked(check: Callable[[], Awaitable[CompletedProcess[str]]]) -> bool:
+    return "routes[0]" in (await check()).stderr
