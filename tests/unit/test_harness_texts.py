@@ -176,7 +176,7 @@ def test_aider_and_continue_and_llm_and_the_others_are_told_where_and_what() -> 
         "fast": ["autocomplete", "summarize"],
         **{name: ["chat"] for name in ("primary", "secondary", "vision")},
     }
-    assert models[0]["requestOptions"] == {"headers": {"User-Agent": "continue"}}
+    assert models[0]["requestOptions"] == {"headers": {"x-routerd-client": "continue"}}
     llm = files("llm")
     folder = next(iter(llm)).rpartition("/")[0]
     ids = [model["model_id"] for model in llm[f"{folder}/extra-openai-models.yaml"]]

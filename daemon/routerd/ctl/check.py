@@ -28,8 +28,9 @@ def command(file: Path | None, as_json: bool) -> None:
     """Validate FILE, or the routes.yaml that the daemon would use. Needs no daemon.
 
     Every mistake is told as file:line:column; the exit code is then 2. Warnings are legal but
-    surely not meant. One of them is a route by client whose client named a model in all its requests
-    of the last week, by the ledger: a named model skips the routes.
+    surely not meant. Two go by more than the file: a server on this machine of which nobody says
+    whether it forwards requests, and a route by client whose client has named a model in all its
+    requests of the last week, by the ledger: a named model skips the routes.
 
     \b
     Examples:
@@ -55,12 +56,24 @@ def check(path: Path) -> CheckResult:
     """What a daemon would say of ``path``, and of what it has seen. Blocks on the disk."""
     try:
         loaded = compile_file(path, places().state).loaded
-        return CheckResult(id=0, warnings=[*loaded.warnings, *_unreached(path, loaded)])
+        return CheckResult(id=0, warnings=[*loaded.warnings, *_seen(path, loaded), *_undeclared(path, loaded)])
     except ConfigFailedError as error:
         return CheckResult(id=0, errors=error.errors)
 
 
-def _unreached(path: Path, loaded: Loaded) -> list[ConfigError]:
+def _undeclared(path: Path, loaded: Loaded) -> list[ConfigError]:
+    """A note of each server on this machine of which nobody knows whether it forwards requests."""
+    report, backends = Report(str(path)), loaded.tree.get("backends")
+    assert backends
+    for name, spec in loaded.config.backends.items():
+        if spec.near and spec.http and spec.http.local is None:
+            what = f"backends.{name} is on this machine but may forward requests, so those with local_only"
+            hint = "say 'local: true' if it answers by itself, 'local: false' if it does not"
+            report.add(backends.marks[name], f"{what} go to it only if it is another routerd", hint)
+    return report.sorted()
+
+
+def _seen(path: Path, loaded: Loaded) -> list[ConfigError]:
     """A warning of each route by client that its client never reaches, by the ledger."""
     report, routes = Report(str(path)), loaded.tree.get("routes")
     if not routes:

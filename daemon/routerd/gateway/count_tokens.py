@@ -28,7 +28,8 @@ async def count_tokens(services: Services, ask: Ask) -> Reply:
     chat = laid_on(messages.read(ask.body, ask.headers).chat, ask.headers)
     generation = services.generation
     try:
-        decided = services.dispatcher.decide(generation, Call(0, ask.request_id, chat, client=client_name(ask.headers)))
+        call = Call(0, ask.request_id, chat, client=client_name(ask.headers))
+        decided = await services.dispatcher.decide_proven(generation, call)
     except UnknownModelError as error:
         raise refused(404, str(error), error.hint, ErrorCode.NOT_FOUND) from None
     asked = with_persona(decided.chat, generation.personas.get(decided.terms.persona, ""))

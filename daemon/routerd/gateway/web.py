@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from routerd_client.protocol import Done, Error, ErrorCode, Routed
 
 from .. import __version__
+from ..backends.peer import CHALLENGE, PROOF, proof
 from ..dispatch.run import Call, Emit
 from .caller import client_name, laid_on
 from .connection import MAX_BODY, Server
@@ -130,6 +131,8 @@ class Front:
 
     async def _answer(self, request: web.BaseRequest, id_: str) -> web.StreamResponse:
         path, method = request.path, request.method
+        if (given := request.headers.get(CHALLENGE)) is not None:
+            return web.Response(status=204, headers={**self._head(id_), PROOF: proof(given)})
         if chats := FORMATS.get(path):
             _must_be(method, ("POST",))
             return await self._chat(request, id_, chats)

@@ -205,7 +205,7 @@ def _continue_edits(setup: Setup) -> list[Edit]:
 
 def _continue_model(setup: Setup, name: str, roles: list[str]) -> dict[str, Any]:
     where = {"provider": "openai", "model": name, "apiBase": setup.base_url, "apiKey": setup.token}
-    calls_itself = {"requestOptions": {"headers": called("continue")}}
+    calls_itself = {"requestOptions": {"headers": {"x-routerd-client": "continue"}}}  # it adds a User-Agent of its own
     context = setup.contexts.get(name)
     limits = {"defaultCompletionOptions": {"contextLength": context, "maxTokens": _room(context)}} if context else {}
     return {"name": f"routerd {name}", **where, **calls_itself, "roles": roles, "capabilities": ["tool_use"], **limits}
