@@ -13,6 +13,7 @@ from subprocess import CompletedProcess
 import anyio
 import pytest
 from anyio import to_thread
+from structlog.testing import capture_logs
 
 from routerd_client import AsyncClient, RequestFailedError
 from routerd_client.protocol import ErrorCode
@@ -172,6 +173,17 @@ async def test_explain_as_json_has_the_whole_decision(tmp_path: Path) -> None:
         assert decision["trace"][0] == "routes[0]: no match, the context has no source_kind"
         assert decision["trace"][1] == "coding: match (task=code) -> auto"
         assert running.status().requests.get("ok", 0) == 0, "nothing was generated"
+
+
+async def test_the_log_of_a_decision_has_its_score_and_what_that_is_made_of(tmp_path: Path) -> None:
+    text = config("endpoints: {auto: {by_complexity: [{below: 3, use: a}, {use: b}]}}\ndefault: auto")
+    async with running_daemon(tmp_path, text) as running, running.client() as client:
+        with capture_logs() as lines:
+            await client.chat("Explain async vs threads")
+        (line,) = [line for line in lines if line["event"] == "chat.ok"]
+        assert (line["scores"], line["tier"]) == ({"rules": 4.17}, "complex")
+        assert line["factors"]["rules"] == {"length": 0, "code": 1, "technical": 2, "steps": 0, "question": 3}
+        assert "complexity 4.17" in line["why"]
 
 
 BY_CLIENT = """\

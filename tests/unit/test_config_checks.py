@@ -398,6 +398,29 @@ def test_a_model_that_other_machines_share_does_not_stay_here() -> None:
         load(f"{text}endpoints: {{e: {{fallback: [a], local_only: true}}}}", "f")
 
 
+@pytest.mark.parametrize(
+    ("endpoint", "place"),
+    [
+        ("{by_complexity: [{below: 11, use: a}, {use: b}]}", "3:41: endpoints.e.by_complexity[0].below"),
+        (
+            "{by_complexity: [{below: 3, use: a}, {below: 10.5, use: b}, {use: a}]}",
+            "3:61: endpoints.e.by_complexity[1].below",
+        ),
+        (
+            "{by_complexity: [{below: 3, use: a}, {use: b}], ab: {below: [4, 12]}}",
+            "3:80: endpoints.e.ab.below",
+        ),
+    ],
+)
+def test_a_limit_of_complexity_is_on_the_scale(endpoint: str, place: str) -> None:
+    with pytest.raises(ConfigFailedError) as failed:
+        load(f"{BASE}endpoints: {{e: {endpoint}}}", "f")
+    (error,) = failed.value.errors
+    assert str(error).startswith(f"f:{place}: must be between 0 and 10, got 1")
+    assert "asks score 0 to 10" in str(error)
+    assert load(f"{BASE}endpoints: {{e: {{by_complexity: [{{below: 10, use: a}}, {{use: b}}]}}}}", "f")
+
+
 def test_local_only_false_and_local_apis_are_fine() -> None:
     text = BASE.replace("{model: c}", "{model: c, base_url: 'http://localhost:1/'}")
     assert load(f"{text}endpoints: {{e: {{fallback: [a, far], local_only: true}}}}", "f").config

@@ -152,6 +152,8 @@ def _facts(call: Call, run: Run | None, terminal: Done | Error | None) -> dict[s
     }
     if run and run.decision.scores:
         facts |= {"scores": {name: round(score, 2) for name, score in run.decision.scores.items()}, "tier": _tier(run)}
+    if run and run.decided.factors:
+        facts["factors"] = run.decided.factors
     if run and run.decision.candidates:
         facts["why"] = "; ".join(run.decision.candidates[0].reasons)
     match terminal:

@@ -37,7 +37,8 @@ class Decided(Struct, frozen=True):
     ``chat`` has the route's overrides on it. ``items`` are the candidates as their strategy gave them.
     ``unsure`` are candidates that the prompt may not fit: to be sure, count its tokens and decide again. ``unproven``
     were skipped though they may keep here what must stay here: ask them and decide again.
-    ``broken`` are routes whose matcher failed, with the error.
+    ``broken`` are routes whose matcher failed, with the error. ``factors`` say what each score is made of, by the
+    classifier's name.
     """
 
     decision: Decision
@@ -47,6 +48,7 @@ class Decided(Struct, frozen=True):
     unsure: list[str]
     unproven: list[str]
     broken: list[tuple[str, str]]
+    factors: dict[str, dict[str, int]]
 
 
 class _Destination(Struct, frozen=True):
@@ -106,6 +108,7 @@ def decide(
         unsure=[backend for backend in admission.unsure if any(item.backend == backend for item in items)],
         unproven=admission.unproven,
         broken=broken,
+        factors={name: score.factors for name, score in asking.scores.items() if score.factors},
     )
 
 
