@@ -23,6 +23,7 @@ from . import listing
 from .download import Line
 from .errors import ModelError, PrepareError
 from .hub import Repository
+from .runtime import how_to_install
 from .transfer import part_of, receive
 
 if TYPE_CHECKING:
