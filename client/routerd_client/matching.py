@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
-from fnmatch import fnmatchcase
 from typing import Any
 
 from .contexts import ContextValue, texts
@@ -58,13 +57,13 @@ def _routes(model_config: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 
 def _matches(match: Any, context: Mapping[str, str]) -> bool:
-    """Whether the context has all keys of ``match``, each with one of its values; these may be globs."""
-    return isinstance(match, Mapping) and all(
-        key in context and any(fnmatchcase(context[key], pattern) for pattern in _patterns(wanted))
-        for key, wanted in match.items()
-    )
+    """Whether the context has all keys of ``match``, each with exactly its text, or one of its texts; an empty one
+    matches nothing."""
+    if not isinstance(match, Mapping) or not match:
+        return False
+    return all(context.get(key) in _wanted(value) for key, value in match.items())
 
 
-def _patterns(wanted: Any) -> list[str]:
-    values = wanted if isinstance(wanted, list | tuple) else [wanted]
-    return [*texts({str(index): value for index, value in enumerate(values)}).values()]
+def _wanted(value: Any) -> list[str]:
+    values = value if isinstance(value, list | tuple) else [value]
+    return [*texts({str(index): one for index, one in enumerate(values)}).values()]
