@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -75,6 +76,16 @@ async def test_a_request_that_must_stay_never_reaches_the_others_cloud(tmp_path:
         assert cloud.asked == []
         assert (await client.chat("hello")).backend == "peer"
         assert len(cloud.asked) == 1
+
+
+async def test_a_key_that_is_missing_is_told_as_that(tmp_path: Path) -> None:
+    async with fake_api() as cloud, chained(tmp_path, cloud, tcp=True) as (first, _), first.client() as client:
+        text = (tmp_path / "first/routes.yaml").read_text()
+        first.write(re.sub(r", api_key: {.*?}", "", text))
+        assert (await first.daemon.reload()).changed
+        with pytest.raises(RequestFailedError, match="token") as failed:
+            await client.chat(SECRET, local_only=True)
+        assert "may forward" not in str(failed.value)
 
 
 @pytest.mark.parametrize("said", ["", ", local: true"])

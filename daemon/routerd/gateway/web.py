@@ -104,6 +104,9 @@ class Front:
         id_ = self._services.new_request_id()
         format_ = format_of(request.path, request.headers)
         try:
+            if (given := request.headers.get(CHALLENGE)) is not None:
+                # Without a key too: it tells nobody anything who cannot compute it, and a wrong key is told as that.
+                return web.Response(status=204, headers={**self._head(id_), PROOF: proof(given)})
             if not _is_local(request.protocol.sockname):
                 self._admit(request)
             return await self._answer(request, id_)
@@ -131,8 +134,6 @@ class Front:
 
     async def _answer(self, request: web.BaseRequest, id_: str) -> web.StreamResponse:
         path, method = request.path, request.method
-        if (given := request.headers.get(CHALLENGE)) is not None:
-            return web.Response(status=204, headers={**self._head(id_), PROOF: proof(given)})
         if chats := FORMATS.get(path):
             _must_be(method, ("POST",))
             return await self._chat(request, id_, chats)
