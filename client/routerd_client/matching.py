@@ -57,8 +57,8 @@ def _routes(model_config: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 
 def _matches(match: Any, context: Mapping[str, str]) -> bool:
-    """Whether the context has all keys of ``match``, each with exactly its text, or one of its texts; an empty one
-    matches nothing."""
+    """Return whether the context has all keys of ``match``, each with exactly its text, or one of its texts. An empty
+    ``match`` matches nothing."""
     if not isinstance(match, Mapping) or not match:
         return False
     return all(context.get(key) in _wanted(value) for key, value in match.items())

@@ -369,7 +369,7 @@ class Done(Struct, frozen=True, kw_only=True, tag="done", omit_defaults=True):
 
 
 StreamEvent = Routed | Progress | Delta | Retracted | Done
-"""What a streamed chat brings; each has a ``text``."""
+"""One event of a streamed chat; each has a ``text``."""
 
 
 class Error(Struct, frozen=True, kw_only=True, tag="error", omit_defaults=True):

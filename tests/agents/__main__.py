@@ -35,7 +35,7 @@ WAIT_S = 240.0
 WORDS = "Pineapples grow slowly"
 SENTENCE = "routes requests quickly"
 ASTRAY = "Nobody matched this"
-"""What the default says, for an agent that does not reach its route."""
+"""The default's answer, for an agent that does not reach its route."""
 ROUTE = "its-own"
 LISTEN = "127.0.0.1:8765"
 NONE = "has none"

@@ -1,4 +1,4 @@
-"""What the test suites of llama.cpp, mlx-lm and vLLM expect of OpenAI's API, asked of an owned model by its daemon.
+"""Expectations of OpenAI's API in the test suites of llama.cpp, mlx-lm and vLLM, asked of an owned model.
 
 docs/http.md says which of their expectations are met, and which are not, and why.
 """

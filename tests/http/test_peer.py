@@ -1,4 +1,4 @@
-"""Another routerd as a backend: what goes on to it, and what must stay on this machine."""
+"""Another routerd as a backend: requests that go on to it, and those that must stay on this machine."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ async def test_a_server_here_that_is_none_of_ours_is_local_where_the_file_says_s
 
 
 async def test_a_server_that_took_the_place_of_a_routerd_is_sent_nothing(tmp_path: Path, sockets: Path) -> None:
-    """What was found out before does not count: it is asked anew, and before the prompt is sent."""
+    """An earlier proof does not count: it is asked anew, before the prompt is sent."""
     place = sockets / "peer.sock"
     text = f'backends: {{peer: {{openai: {{model: routed, base_url: "unix:{place}"}}}}}}\ndefault: peer\n'
     (tmp_path / "first").mkdir()

@@ -194,7 +194,7 @@ routes:
 """
 
 
-async def test_a_route_whose_client_always_names_a_model_is_told(tmp_path: Path) -> None:
+async def test_a_route_whose_client_always_names_a_model_is_said(tmp_path: Path) -> None:
     """In ``check`` by the ledger, also where the daemon has ended, and in ``routes``."""
     env = {"ROUTERD_STATE_DIR": str(tmp_path / "state")}
     file = tmp_path / "routes.yaml"
@@ -205,16 +205,16 @@ async def test_a_route_whose_client_always_names_a_model_is_told(tmp_path: Path)
             assert (await check()).stderr == ""
             await client.chat("hello", model="a")
             await client.chat("hello", model="b")
-            told = await show()
-            assert "warning: theirs: client 'llm' named a model in all its 2 requests" in told.stderr
-            assert "the model 'routed'" in told.stderr
-            assert "others" not in told.stderr
+            said = await show()
+            assert "warning: theirs: client 'llm' named a model in all its 2 requests" in said.stderr
+            assert "the model 'routed'" in said.stderr
+            assert "others" not in said.stderr
             await until(partial(_checked, check), "the ledger has it")
         async with AsyncClient(running.socket, name="codex") as client:
             await client.chat("hello")
-    told = await check()
-    assert "routes.yaml:7:5: routes[0] (theirs): client 'llm' named a model in all its 2 requests" in told.stderr
-    assert "routes[1]" not in told.stderr
+    said = await check()
+    assert "routes.yaml:7:5: routes[0] (theirs): client 'llm' named a model in all its 2 requests" in said.stderr
+    assert "routes[1]" not in said.stderr
     async with running_daemon(tmp_path, config(BY_CLIENT)) as running:
         async with AsyncClient(running.socket, name="llm") as client:
             assert (await client.chat("hello", model="routed")).backend == "b"

@@ -1,4 +1,4 @@
-"""What the client knows of contexts and routes without a daemon."""
+"""Contexts and routes in the client, without a daemon."""
 
 from __future__ import annotations
 

@@ -47,8 +47,8 @@ HOPS = "x-routerd-hops"
 MAX_ERROR = 2**16
 """Bytes that are read of an error's body."""
 KNOWN_S = 10.0
-"""So long a server that did not prove to keep requests here is passed over before it is asked again. One that did is
-asked again before each request anyway."""
+"""Seconds for which a server that gave no proof of keeping requests here is passed over. One that gave it is asked again
+before each request anyway."""
 _CLOSE_S = 1.0
 
 _SENT = Sent()
@@ -166,7 +166,7 @@ class HttpBackend:
         return await self._ask(errand, emit, terms, partial(self._read, emit))
 
     async def embed(self, fields: Mapping[str, Any], chat: ChatRequest, terms: Terms, emit: Emit) -> bytes:
-        """What the API answers to a request for embeddings with ``fields``, the model's name put in; ``chat`` is the
+        """Ask for embeddings with ``fields``, the model's name put in, and return the API's answer; ``chat`` is the
         request as it was decided.
 
         Only for the kind ``openai``. Raises `BackendError`.
@@ -202,7 +202,7 @@ class HttpBackend:
         return await self._http.secrets.resolve(secret) if secret else ""
 
     def _headers(self, key: str) -> dict[str, str]:
-        """What stands in the head of each request."""
+        """Return the headers of each request."""
         spec = self._spec
         own = {name.lower(): value for name, value in spec.headers.items()}
         return {"user-agent": f"routerd/{__version__}", **self._api.headers(key, spec), **own}
@@ -285,7 +285,7 @@ class HttpBackend:
 
 
 class _Errand(Struct, frozen=True):
-    """What is sent, where, and for which request."""
+    """A body, the URL it goes to, and the request it is for."""
 
     url: str
     body: bytes

@@ -1,4 +1,4 @@
-"""What another routerd is sent beside a request, and how one on this machine proves that it keeps requests here."""
+"""Headers for another routerd, and the proof by one on this machine that it keeps requests here."""
 
 from __future__ import annotations
 
@@ -36,24 +36,24 @@ _MAX_CONTEXT = 6000
 
 
 def passed_on(chat: ChatRequest) -> dict[str, str]:
-    """Headers that tell another routerd what ``chat`` says beside its text; the deadline is what is left of it now."""
-    told: dict[str, str] = {}
+    """Return the headers for another routerd: all that ``chat`` says beside its text, its deadline as what is left."""
+    headers: dict[str, str] = {}
     if chat.local_only:
-        told[LOCAL_ONLY] = "true"
+        headers[LOCAL_ONLY] = "true"
     if chat.context:
-        told[CONTEXT] = _context(chat.context)
+        headers[CONTEXT] = _context(chat.context)
     if chat.session:
-        told[SESSION] = quote(chat.session, safe="")
+        headers[SESSION] = quote(chat.session, safe="")
     if chat.priority:
-        told[PRIORITY] = chat.priority.value
+        headers[PRIORITY] = chat.priority.value
     if chat.deadline_s is not None:
         left = min(anyio.current_effective_deadline() - anyio.current_time(), chat.deadline_s)
-        told[DEADLINE] = f"{max(left, 0.001):.3f}"
-    return told
+        headers[DEADLINE] = f"{max(left, 0.001):.3f}"
+    return headers
 
 
 def _context(context: Mapping[str, str]) -> str:
-    """``context`` as the header has it: as many of its pairs as fit."""
+    """Write ``context`` as the header has it, as many of its pairs as fit."""
     pairs: list[str] = []
     room = _MAX_CONTEXT
     for key, value in context.items():
@@ -67,25 +67,25 @@ def _context(context: Mapping[str, str]) -> str:
 
 
 def challenge() -> str:
-    """A new challenge, to be sent as `CHALLENGE`."""
+    """Make a new challenge, to be sent as `CHALLENGE`."""
     return secrets.token_hex(16)
 
 
 def proof(given: str) -> str:
-    """The answer to the challenge ``given`` of a routerd on this machine; ``""`` where the machine cannot be named."""
+    """Answer the challenge ``given`` as a routerd on this machine does; ``""`` where the machine cannot be named."""
     machine = _machine()
     return hmac.new(machine, given[:200].encode(), hashlib.sha256).hexdigest() if machine else ""
 
 
 def proves(given: str, answer: str) -> bool:
-    """Whether ``answer`` to the challenge ``given`` comes from a routerd on this machine."""
+    """Return whether ``answer`` to the challenge ``given`` comes from a routerd on this machine."""
     expected = proof(given)
     return bool(expected) and hmac.compare_digest(expected.encode(), answer.encode())
 
 
 @cache
 def _machine() -> bytes:
-    """What programs on this machine can read since it was started, and no other machine knows; empty for nothing."""
+    """Return a secret of this machine since it was started, which every program on it can read; empty for none."""
     try:
         return _session() if sys.platform == "darwin" else _BOOT.read_bytes().strip()
     except (OSError, AttributeError):

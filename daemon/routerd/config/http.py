@@ -47,11 +47,11 @@ class HttpSpec(Struct, frozen=True, kw_only=True):
     prefill: bool = False
     """Whether it goes on from an answer's beginning, sent as the last message."""
     local: bool | None = None
-    """Whether it answers by itself, on this machine. Where absent, a server on this machine may forward requests: those
-    that must stay here go to it only if it is another routerd, which keeps them here too."""
+    """True for a server that answers by itself, on this machine. Where absent, one on this machine may forward requests:
+    those that must stay here go to it only if it is another routerd, which keeps them here too."""
     routerd: bool = False
-    """It is another routerd, on another machine: context, session, priority and deadline go on to it. One on this
-    machine is sent them anyway."""
+    """True for another routerd on another machine: context, session, priority and deadline go on to it. A server on this
+    machine gets them anyway."""
     timeouts: TimeoutSpec = TimeoutSpec()
 
     def __repr__(self) -> str:
@@ -65,13 +65,13 @@ class HttpSpec(Struct, frozen=True, kw_only=True):
 
     @property
     def near(self) -> bool:
-        """Whether its address is on this machine. It may still forward requests."""
+        """True where its address is on this machine. It may still forward requests."""
         return is_near(self.base_url)
 
 
 @cache
 def is_near(base_url: str) -> bool:
-    """Whether ``base_url`` is an address on this machine: a Unix socket, or loopback."""
+    """Return whether ``base_url`` is an address on this machine: a Unix socket, or loopback."""
     if base_url.startswith("unix:"):
         return True
     name = host(base_url)

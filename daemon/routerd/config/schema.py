@@ -128,12 +128,12 @@ class BackendSpec(Struct, frozen=True, kw_only=True):
 
     @property
     def near(self) -> bool:
-        """Whether it stands on this machine, as far as the file says; what is sent to it may still leave it."""
+        """True where it stands on this machine, as far as the file says; what is sent to it may still leave it."""
         return self.http is None or (self.http.near and self.http.local is not False)
 
     @property
     def local(self) -> bool:
-        """Whether nothing that is sent to it leaves the machine, as the file says."""
+        """True where nothing that is sent to it leaves the machine, as the file says."""
         if self.mlx:
             return len(set(self.mlx.hosts)) <= 1
         return self.http is not None and self.http.local is True

@@ -22,7 +22,7 @@ def unreached(routes: Sequence[RouteSpec], naming: Mapping[str, int]) -> Iterato
 
 
 def advice(client: str) -> str:
-    """What to do about a client that always names a model."""
+    """Return what to do about a client that always names a model."""
     return f"have {client} ask for the model 'routed', which leaves the choice to the routes (routerctl init --harness)"
 
 

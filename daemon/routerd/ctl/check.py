@@ -18,7 +18,7 @@ from ..store.callers import naming
 from .common import EXIT_WRONG, json_option, print_json
 
 SEEN_S = 7 * 86_400.0
-"""How far back clients are looked for in the ledger."""
+"""Seconds back for which clients are looked for in the ledger."""
 
 
 @click.command()
@@ -53,7 +53,7 @@ def command(file: Path | None, as_json: bool) -> None:
 
 
 def check(path: Path) -> CheckResult:
-    """What a daemon would say of ``path``, and of what it has seen. Blocks on the disk."""
+    """Check ``path`` as a daemon would, and against the clients it has seen. Blocks on the disk."""
     try:
         loaded = compile_file(path, places().state).loaded
         return CheckResult(id=0, warnings=[*loaded.warnings, *_seen(path, loaded), *_undeclared(path, loaded)])
@@ -62,7 +62,7 @@ def check(path: Path) -> CheckResult:
 
 
 def _undeclared(path: Path, loaded: Loaded) -> list[ConfigError]:
-    """A note of each server on this machine of which nobody knows whether it forwards requests."""
+    """Return a note of each server on this machine of which nobody knows whether it forwards requests."""
     report, backends = Report(str(path)), loaded.tree.get("backends")
     assert backends
     for name, spec in loaded.config.backends.items():
@@ -74,7 +74,7 @@ def _undeclared(path: Path, loaded: Loaded) -> list[ConfigError]:
 
 
 def _seen(path: Path, loaded: Loaded) -> list[ConfigError]:
-    """A warning of each route by client that its client never reaches, by the ledger."""
+    """Return a warning of each route by client that its client never reaches, by the ledger."""
     report, routes = Report(str(path)), loaded.tree.get("routes")
     if not routes:
         return []

@@ -1,4 +1,4 @@
-"""Whether this installation can run models itself: the daemon lives without mlx, its model processes do not."""
+"""A check for the libraries that model processes need; the daemon itself lives without them."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ def check_runtime() -> None:
 
 
 def how_to_install() -> str:
-    """The command that installs what models need into this installation."""
+    """Return the command that installs what models need into this installation."""
     return remedy(sys.platform, platform.machine(), sys.executable, _installed("pip"))
 
 
 def remedy(system: str, machine: str, python: str, pip: bool) -> str:
-    """What to do where mlx is missing, on ``system`` (as in ``sys.platform``) for the interpreter ``python``."""
+    """Return what to do where mlx is missing, on ``system`` (as in ``sys.platform``) for the interpreter ``python``."""
     install = f"{shlex.quote(python)} -m pip install" if pip else f"uv pip install --python {shlex.quote(python)}"
     if system == "linux":
         return f"install routerd's extra 'cpu': {install} 'routerd[cpu]'"

@@ -1,4 +1,4 @@
-"""What the ledger knows of callers, read where no daemon need run."""
+"""Callers in the ledger, read without a daemon."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _NAMING = """
 
 
 def naming(state: Path, since: float) -> dict[str, int]:
-    """The clients that named a model in every chat since that time, in seconds since 1970, each with the number of its
+    """Return the clients that named a model in every chat since that time, in seconds since 1970, each with the number of its
     chats. Empty where there is no ledger that can be read. Blocks on the disk."""
     path = state / LEDGER
     try:

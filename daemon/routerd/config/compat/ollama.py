@@ -30,7 +30,7 @@ _FORWARDED = ("-cloud", ":cloud")
 
 
 def answers_itself(tag: str) -> bool:
-    """Whether Ollama answers for ``tag`` on its machine, instead of asking its maker's cloud."""
+    """Return whether Ollama answers for ``tag`` on its machine, instead of asking its maker's cloud."""
     return not tag.endswith(_FORWARDED)
 
 
