@@ -90,7 +90,7 @@ class Journal:
             self._shadows.consider(call, run, terminal, _tier(run))
 
     def naming(self) -> dict[str, int]:
-        """Return the clients that named a model in all their chats since the daemon started, with the number of these."""
+        """Return the clients that named a model in all their chats since the daemon started, with their number."""
         return {client: chats for client, (chats, named) in self._clients.items() if chats == named}
 
     def _count(self, call: Call, *, named: bool) -> None:

@@ -47,8 +47,8 @@ HOPS = "x-routerd-hops"
 MAX_ERROR = 2**16
 """Bytes that are read of an error's body."""
 KNOWN_S = 10.0
-"""Seconds for which a server that gave no proof of keeping requests here is passed over. One that gave it is asked again
-before each request anyway."""
+"""Seconds for which a server that gave no proof of keeping requests here is passed over. One that gave it is asked
+again before each request anyway."""
 _CLOSE_S = 1.0
 
 _SENT = Sent()

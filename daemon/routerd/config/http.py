@@ -47,11 +47,11 @@ class HttpSpec(Struct, frozen=True, kw_only=True):
     prefill: bool = False
     """Whether it goes on from an answer's beginning, sent as the last message."""
     local: bool | None = None
-    """True for a server that answers by itself, on this machine. Where absent, one on this machine may forward requests:
-    those that must stay here go to it only if it is another routerd, which keeps them here too."""
+    """True for a server that answers by itself, on this machine. Where absent, one on this machine may forward
+    requests: those that must stay here go to it only if it is another routerd, which keeps them here too."""
     routerd: bool = False
-    """True for another routerd on another machine: context, session, priority and deadline go on to it. A server on this
-    machine gets them anyway."""
+    """True for another routerd on another machine: context, session, priority and deadline go on to it. A server on
+    this machine gets them anyway."""
     timeouts: TimeoutSpec = TimeoutSpec()
 
     def __repr__(self) -> str:

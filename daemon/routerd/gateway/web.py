@@ -105,7 +105,7 @@ class Front:
         format_ = format_of(request.path, request.headers)
         try:
             if (given := request.headers.get(CHALLENGE)) is not None:
-                # No key is needed: only who can compute the proof learns from it, and a wrong key is then reported as one.
+                # No key is needed: the proof tells only those who can compute it, and a wrong key is reported as one.
                 return web.Response(status=204, headers={**self._head(id_), PROOF: proof(given)})
             if not _is_local(request.protocol.sockname):
                 self._admit(request)

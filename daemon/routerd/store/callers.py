@@ -18,8 +18,8 @@ _NAMING = """
 
 
 def naming(state: Path, since: float) -> dict[str, int]:
-    """Return the clients that named a model in every chat since that time, in seconds since 1970, each with the number of its
-    chats. Empty where there is no ledger that can be read. Blocks on the disk."""
+    """Return the clients that named a model in every chat since that time, in seconds since 1970, each with the number
+    of its chats. Empty where there is no ledger that can be read. Blocks on the disk."""
     path = state / LEDGER
     try:
         return dict(read(path, lambda connection: connection.execute(_NAMING, (since, EMBEDDING)).fetchall()))
