@@ -19,7 +19,8 @@ from routerd.config.load import load
 from routerd.gateway.token import FILE
 from routerd.routing.terms import Terms
 from routerd.selftest.fake_api import FakeApi, fake_api
-from routerd_client import RequestFailedError
+from routerd.selftest.fake_formats import Knobs
+from routerd_client import AsyncClient, RequestFailedError
 from routerd_client.chat import ChatRequest
 from routerd_client.protocol import ErrorCode
 from routerd_client.records import BreakerState, ChatRecord
@@ -57,6 +58,11 @@ default: primary
             yield first, other
 
 
+async def _drained(client: AsyncClient) -> None:
+    async for _ in client.stream("hello", deadline_s=0.4):
+        pass
+
+
 async def _newest(running: Running) -> ChatRecord:
     """The newest chat in its ledger."""
     async with running.client() as client:
@@ -86,6 +92,17 @@ async def test_a_key_that_is_missing_is_told_as_that(tmp_path: Path) -> None:
         with pytest.raises(RequestFailedError, match="token") as failed:
             await client.chat(SECRET, local_only=True)
         assert "may forward" not in str(failed.value)
+
+
+@pytest.mark.parametrize("knobs", [Knobs(before_headers=30), Knobs(stall_after=2)], ids=["silent", "stuck"])
+async def test_a_deadline_that_both_meet_is_no_fault_of_the_other(tmp_path: Path, knobs: Knobs) -> None:
+    async with fake_api(knobs) as cloud, chained(tmp_path, cloud) as (first, _), first.client() as client:
+        for stream in (False, True):
+            with pytest.raises(RequestFailedError) as failed:
+                await (_drained(client) if stream else client.chat("hello", deadline_s=0.4))
+            assert failed.value.code in (ErrorCode.DEADLINE, ErrorCode.INTERRUPTED)
+        assert first.backend("peer").last_failure is None
+        assert first.backend("peer").breaker is BreakerState.CLOSED
 
 
 @pytest.mark.parametrize("said", ["", ", local: true"])

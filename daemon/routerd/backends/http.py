@@ -29,7 +29,7 @@ from .base import BackendError, Emit, End, Limited, Piece, Sent
 from .failures import Said, failed, said
 from .format import ErrorInStreamError, Format, Reader
 from .patience import Patience
-from .peer import CHALLENGE, LOCAL_ONLY, PROOF, PROOF_S, challenge, passed_on, proves
+from .peer import CHALLENGE, DEADLINE, LOCAL_ONLY, PROOF, PROOF_S, challenge, passed_on, proves
 from .rate_limits import rate_limits
 from .seats import Seats
 from .secrets import Secrets
@@ -49,6 +49,8 @@ MAX_ERROR = 2**16
 KNOWN_S = 10.0
 """Seconds for which a server that gave no proof of keeping requests here is passed over. One that gave it is asked
 again before each request anyway."""
+SAME_S = 0.5
+"""Seconds before a deadline in which an error of another routerd is taken for that deadline."""
 _CLOSE_S = 1.0
 
 _SENT = Sent()
@@ -221,7 +223,7 @@ class HttpBackend:
             headers |= passed_on(errand.chat)
         transport = self._http.transport(self._socket)
         await emit(_SENT)
-        status = 0
+        status, ends = 0, anyio.current_effective_deadline()
         try:
             with Patience(_times(spec.timeouts, terms), self._place) as waiting:
                 reply = await transport.post(errand.url, headers, errand.body, waiting.connected, self._place)
@@ -238,6 +240,10 @@ class HttpBackend:
                 raise failure
         except BackendError as error:
             error.billed = waiting.sent and status < 300
+            if DEADLINE in headers and error.kind is FailureKind.SERVER_ERROR and ends - anyio.current_time() < SAME_S:
+                await anyio.sleep_until(
+                    ends
+                )  # a peer met the same deadline: it is ours to tell, and no fault of its own
             raise
         raise AssertionError  # for the type checker: patience lets nothing through
 
