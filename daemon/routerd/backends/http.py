@@ -29,7 +29,7 @@ from .base import BackendError, Emit, End, Limited, Piece, Sent
 from .failures import Said, failed, said
 from .format import ErrorInStreamError, Format, Reader
 from .patience import Patience
-from .peer import CHALLENGE, DEADLINE, LOCAL_ONLY, PROOF, PROOF_S, challenge, passed_on, proves
+from .peer import CHALLENGE, LOCAL_ONLY, PROOF, PROOF_S, challenge, passed_on, proves
 from .rate_limits import rate_limits
 from .seats import Seats
 from .secrets import Secrets
@@ -49,8 +49,6 @@ MAX_ERROR = 2**16
 KNOWN_S = 10.0
 """Seconds for which a server that gave no proof of keeping requests here is passed over. One that gave it is asked
 again before each request anyway."""
-SAME_S = 0.5
-"""Seconds before a deadline in which an error of another routerd is taken for that deadline."""
 _CLOSE_S = 1.0
 
 _SENT = Sent()
@@ -223,7 +221,7 @@ class HttpBackend:
             headers |= passed_on(errand.chat)
         transport = self._http.transport(self._socket)
         await emit(_SENT)
-        status, ends = 0, anyio.current_effective_deadline()
+        status = 0
         try:
             with Patience(_times(spec.timeouts, terms), self._place) as waiting:
                 reply = await transport.post(errand.url, headers, errand.body, waiting.connected, self._place)
