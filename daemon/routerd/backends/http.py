@@ -238,10 +238,6 @@ class HttpBackend:
                 raise failure
         except BackendError as error:
             error.billed = waiting.sent and status < 300
-            if DEADLINE in headers and error.kind is FailureKind.SERVER_ERROR and ends - anyio.current_time() < SAME_S:
-                await anyio.sleep_until(
-                    ends
-                )  # a peer met the same deadline: it is ours to tell, and no fault of its own
             raise
         raise AssertionError  # for the type checker: patience lets nothing through
 

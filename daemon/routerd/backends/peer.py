@@ -30,6 +30,7 @@ PROOF = "x-routerd-proof"
 
 PROOF_S = 2.0
 """A server on this machine that has not answered by then is taken for none of ours."""
+_LATER_S = 0.001
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 _MAX_CONTEXT = 6000
 """Characters of a header that a server surely reads, with its name."""
@@ -47,8 +48,9 @@ def passed_on(chat: ChatRequest) -> dict[str, str]:
     if chat.priority:
         headers[PRIORITY] = chat.priority.value
     if chat.deadline_s is not None:
-        left = min(anyio.current_effective_deadline() - anyio.current_time(), chat.deadline_s)
-        headers[DEADLINE] = f"{max(left, 0) + 0.001:.3f}"  # no sooner than here, or it would look like its failure
+        left = anyio.current_effective_deadline() - anyio.current_time()
+        # no sooner than here, or it would look like a failure of the peer
+        headers[DEADLINE] = f"{min(max(left, 0) + _LATER_S, chat.deadline_s):.3f}"
     return headers
 
 
