@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -124,6 +125,18 @@ async def test_context_session_priority_and_deadline_go_on(tmp_path: Path) -> No
         record = await _newest(other)
         assert (record.route, record.context, record.session) == ("planning", context, "s/1 ü")
         assert record.priority == "background"
+
+
+async def test_headers_in_the_file_win_but_never_over_local_only(tmp_path: Path) -> None:
+    theirs = {"x-routerd-context": "from=file", "x-routerd-local-only": "false", "X-Routerd-Session": "theirs"}
+    async with fake_api() as api:
+        spec = {"model": "m", "base_url": api.base_url, "local": True, "headers": theirs}
+        text = json.dumps({"backends": {"it": {"openai": spec}}, "default": "it"})
+        async with running_daemon(tmp_path, text) as running, running.client() as client:
+            await client.chat("hello", local_only=True, context={"from": "caller"}, session="ours")
+        sent = api.asked[0].headers
+        assert (sent["x-routerd-context"], sent["x-routerd-session"]) == ("from=file", "theirs")
+        assert sent["x-routerd-local-only"] == "true"
 
 
 async def test_the_deadline_that_is_left_goes_on() -> None:

@@ -213,12 +213,13 @@ class HttpBackend:
             "accept": "text/event-stream",
             "accept-encoding": "identity",
             "content-type": "application/json",
+            **(passed_on(errand.chat) if spec.near or spec.routerd else {}),
             **self._headers(key),
         }
+        if errand.chat.local_only:
+            headers[LOCAL_ONLY] = "true"  # whatever routes.yaml has among its headers
         if spec.base_url:  # there may be another router, or this one
             headers[HOPS] = str(errand.chat.hops + 1)
-        if spec.near or spec.routerd:
-            headers |= passed_on(errand.chat)
         transport = self._http.transport(self._socket)
         await emit(_SENT)
         status = 0

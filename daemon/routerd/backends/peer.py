@@ -50,7 +50,7 @@ def passed_on(chat: ChatRequest) -> dict[str, str]:
     if chat.deadline_s is not None:
         left = anyio.current_effective_deadline() - anyio.current_time()
         # no sooner than here, or it would look like a failure of the peer
-        headers[DEADLINE] = f"{min(max(left, 0) + _LATER_S, chat.deadline_s):.3f}"
+        headers[DEADLINE] = f"{min(max(left, 0) + _LATER_S, chat.deadline_s):.6f}"
     return headers
 
 
