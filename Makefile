@@ -5,8 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 MODEL ?= demo
 EXTRA := $(if $(filter Darwin,$(shell uname -s)),,[cpu])
-XDG_DATA_HOME ?= $(HOME)/.local/share
-INSTALL_DIR ?= $(XDG_DATA_HOME)/routerd/venv
+INSTALL_DIR ?= $(or $(XDG_DATA_HOME),$(HOME)/.local/share)/routerd/venv
 LINK_DIR ?= $(HOME)/.local/bin
 DEVEXTRA := $(if $(filter Darwin,$(shell uname -s)),[dev],[cpu,dev])
 
