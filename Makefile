@@ -1,16 +1,21 @@
-# make demo: see it work. make test: everything CI runs. Both make .venv with plain python3 and pip.
+# make demo: see it work. make install: for daily use. make test: everything CI runs. Each makes a virtual environment
+# with plain python3 and pip, since the Pythons of Homebrew and Debian let nothing be installed into themselves.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 MODEL ?= demo
 EXTRA := $(if $(filter Darwin,$(shell uname -s)),,[cpu])
+INSTALL_DIR ?= $(or $(XDG_DATA_HOME),$(HOME)/.local/share)/routerd/venv
+LINK_DIR ?= $(HOME)/.local/bin
 DEVEXTRA := $(if $(filter Darwin,$(shell uname -s)),[dev],[cpu,dev])
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-agents lint types imports words format bench soak clean
+.PHONY: help demo install uninstall test test-agents lint types imports words format bench soak clean
 
 help:
 	@echo "make demo   install into .venv and run routerctl demo (MODEL=... takes any model)"
+	@echo "make install  install it for daily use: into $(INSTALL_DIR), commands in $(LINK_DIR)"
+	@echo "make uninstall  remove that again (first: routerctl uninstall)"
 	@echo "make test   install what the tests need and run them all"
 	@echo "make test-agents   run real agents against it (Linux; installs them from their registries; 10 minutes)"
 	@echo "make lint types imports words   the other checks of .ci/run"
@@ -18,9 +23,8 @@ help:
 	@echo "make soak   hours of use in minutes, the daemon killed 400 times and the ledger's writer 50, then hours of odd requests, answers and files (Linux)"
 
 $(VENV)/installed: pyproject.toml client/pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit("routerd needs Python 3.11 or newer; say: make PYTHON=python3.12 ...") if sys.version_info < (3, 11) else None'
 	@echo "installing into $(VENV); the first time takes a minute"
-	@$(PYTHON) -m venv $(VENV)
+	@packaging/make-venv '$(PYTHON)' $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ./client -e '.$(EXTRA)'
 	@touch $@
 
@@ -31,6 +35,16 @@ $(VENV)/dev: $(VENV)/installed
 
 demo: $(VENV)/installed
 	$(BIN)/routerctl demo --model '$(MODEL)'
+
+install:
+	@echo "installing into $(INSTALL_DIR); this takes a minute"
+	@packaging/make-venv '$(PYTHON)' '$(INSTALL_DIR)'
+	@'$(INSTALL_DIR)/bin/python' -m pip install --quiet --disable-pip-version-check --upgrade ./client '.$(EXTRA)'
+	@packaging/link-commands '$(INSTALL_DIR)' '$(LINK_DIR)'
+
+uninstall:
+	@packaging/link-commands --remove '$(INSTALL_DIR)' '$(LINK_DIR)'
+	rm -rf '$(INSTALL_DIR)'
 
 test: $(VENV)/dev
 	$(BIN)/python -m pytest

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
+from . import contexts
 from ._sync import Client
 from .chat import ChatRequest, Message, Usage
 from .errors import (
@@ -20,11 +21,12 @@ from .errors import (
     RequestFailedError,
     RouterdError,
 )
-from .protocol import Delta, Done, ErrorCode, Event, Notice, Progress, Retracted, Routed
+from .protocol import Delta, Done, ErrorCode, Event, Notice, Progress, Retracted, Routed, StreamEvent
 from .records import Decision
 
 if TYPE_CHECKING:
     from ._async import AsyncClient
+    from .matching import apply_route
 
 __all__ = [
     "AsyncClient",
@@ -45,7 +47,10 @@ __all__ = [
     "Retracted",
     "Routed",
     "RouterdError",
+    "StreamEvent",
     "Usage",
+    "apply_route",
+    "contexts",
 ]
 
 
@@ -55,4 +60,8 @@ def __getattr__(name: str) -> Any:
         from ._async import AsyncClient
 
         return AsyncClient
+    if name == "apply_route":
+        from .matching import apply_route
+
+        return apply_route
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

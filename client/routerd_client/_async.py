@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from pathlib import Path
 from types import TracebackType
-from typing import TypeVar, Unpack
+from typing import TypeVar, Unpack, cast
 
 import anyio
 import anyio.abc
@@ -46,6 +46,7 @@ from .protocol import (
     StatsResult,
     Status,
     StatusResult,
+    StreamEvent,
     Use,
     Used,
     Watch,
@@ -101,10 +102,10 @@ class AsyncClient:
 
     def stream(
         self, prompt: _core.Prompt, *, restarts: bool = False, **options: Unpack[_core.ChatOptions]
-    ) -> AsyncGenerator[Event]:
+    ) -> AsyncGenerator[StreamEvent]:
         """See `Client.stream`. A loop that may be left early belongs into ``contextlib.aclosing``."""
         chat = _core.build_chat(prompt, options, stream=True)
-        return self._events(Chat(id=0, chat=chat, restarts=restarts))
+        return cast("AsyncGenerator[StreamEvent]", self._events(Chat(id=0, chat=chat, restarts=restarts)))
 
     async def route(
         self, prompt: _core.Prompt, *, trace: bool = False, **options: Unpack[_core.ChatOptions]

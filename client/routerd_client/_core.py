@@ -10,6 +10,7 @@ from typing import Any, TypedDict
 import msgspec
 
 from .chat import ChatRequest, Message, NamedTool, Priority, ResponseFormat, Sampling, Tool
+from .contexts import ContextValue, texts
 from .errors import (
     DaemonUnavailableError,
     InterruptedAnswerError,
@@ -54,7 +55,7 @@ class ChatOptions(TypedDict, total=False):
     top_logprobs: int
     reasoning_effort: str | None
     template_args: Mapping[str, Any]
-    context: Mapping[str, str]
+    context: Mapping[str, ContextValue]
     session: str
     priority: Priority | str | None
     deadline_s: float | None
@@ -80,6 +81,8 @@ def build_chat(prompt: Prompt, options: Mapping[str, Any], *, stream: bool) -> C
     messages: list[Any] = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else list(prompt)
     if system := fields.pop("system", ""):
         messages.insert(0, {"role": "system", "content": system})
+    if context := fields.get("context"):
+        fields["context"] = texts(context)
     sampling = {name: fields.pop(name) for name in Sampling.__struct_fields__ if name in fields}
     unknown = fields.keys() - (set(ChatRequest.__struct_fields__) - {"messages", "sampling", "stream"})
     if unknown:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import TypeVar, Unpack
+from typing import TypeVar, Unpack, cast
 
 from . import _core
 from .errors import DaemonUnavailableError, dial_hint
@@ -44,6 +44,7 @@ from .protocol import (
     StatsResult,
     Status,
     StatusResult,
+    StreamEvent,
     Use,
     Used,
     Watch,
@@ -102,7 +103,7 @@ class Client:
 
     def stream(
         self, prompt: _core.Prompt, *, restarts: bool = False, **options: Unpack[_core.ChatOptions]
-    ) -> Iterator[Event]:
+    ) -> Iterator[StreamEvent]:
         """The answer as it comes: `Routed`, `Progress`, `Delta`, last `Done`. Every event has ``.text``.
 
         Text handed out is never taken back: an answer that breaks off raises `InterruptedAnswerError`
@@ -110,7 +111,7 @@ class Client:
         said by a `Retracted`. Leaving the loop stops the generation.
         """
         chat = _core.build_chat(prompt, options, stream=True)
-        return self._events(Chat(id=0, chat=chat, restarts=restarts))
+        return cast("Iterator[StreamEvent]", self._events(Chat(id=0, chat=chat, restarts=restarts)))
 
     def route(self, prompt: _core.Prompt, *, trace: bool = False, **options: Unpack[_core.ChatOptions]) -> Decision:
         """Who would answer, and why; nothing is generated. ``trace`` asks for the steps as well."""

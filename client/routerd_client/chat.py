@@ -7,10 +7,12 @@ Everywhere, ``None``, ``""`` and ``[]`` mean "no opinion"; ``0`` and ``False`` a
 from __future__ import annotations
 
 from enum import Enum
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from msgspec import Meta, Struct
+from msgspec.structs import force_setattr
 
+from . import contexts
 from ._open_enum import OpenEnum
 
 MOST_MESSAGES = 20_000
@@ -25,6 +27,11 @@ MOST_BIASES = 300_000
 """Tokens with a bias: a vocabulary's."""
 LONGEST_NAME = 4096
 """Characters of a model's or a session's name."""
+if TYPE_CHECKING:
+    Context = dict[str, str]
+else:
+    Context = dict[str, contexts.ContextValue]
+    """As it is sent; once it is read all its values are texts."""
 
 
 class Priority(Enum):
@@ -151,7 +158,8 @@ class ChatRequest(Struct, frozen=True, omit_defaults=True, kw_only=True):
 
     ``when_full`` says what to do where a model is busy or has no memory: wait (the default), ask the next
     candidate, or fail. ``model`` is an endpoint, a backend, or ``""`` to go through the routes. ``context`` says who
-    asks, from where and for what, in an open vocabulary. ``deadline_s`` bounds every wait of the
+    asks, from where and for what, in an open vocabulary; numbers and booleans become their JSON text, and None is an
+    absent value. ``deadline_s`` bounds every wait of the
     request, in seconds from its arrival. ``local_only`` never leaves the machine. ``continues``: the last message
     is the assistant's, and the answer's beginning: what comes goes on from there (owned models, and APIs that
     know how). ``hops``: routers that it came through before this one. ``extra`` keeps fields a front did not know, by
@@ -171,7 +179,7 @@ class ChatRequest(Struct, frozen=True, omit_defaults=True, kw_only=True):
     top_logprobs: int = 0
     reasoning_effort: str | None = None
     template_args: dict[str, Any] = {}
-    context: Annotated[dict[str, str], Meta(max_length=MOST_CONTEXT)] = {}
+    context: Annotated[Context, Meta(max_length=MOST_CONTEXT)] = {}
     session: Annotated[str, Meta(max_length=LONGEST_NAME)] = ""
     priority: Priority | None = None
     deadline_s: float | None = None
@@ -181,6 +189,10 @@ class ChatRequest(Struct, frozen=True, omit_defaults=True, kw_only=True):
     continues: bool = False
     hops: int = 0
     extra: dict[str, Any] = {}
+
+    def __post_init__(self) -> None:
+        if self.context and not all(type(value) is str for value in self.context.values()):
+            force_setattr(self, "context", contexts.texts(self.context))
 
 
 class TopLogprob(Struct, frozen=True, omit_defaults=True):

@@ -75,10 +75,11 @@ class LineBuffer:
         head, newline, rest = chunk.rpartition(b"\n")
         lines: list[bytes] = []
         if newline:
-            lines = (bytes(self._data) + head).split(b"\n")
+            self._data += head
+            lines = bytes(self._data).split(b"\n")
             self._data = bytearray(rest)
         else:
             self._data += chunk
         if len(self._data) > MAX_FRAME:
             raise FrameTooLongError(f"a line is over the limit of {MAX_FRAME} bytes")
-        return [line for line in lines if line.strip()]
+        return [line for line in lines if line and not line.isspace()]  # strip would copy a line of megabytes

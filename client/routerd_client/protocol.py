@@ -372,6 +372,10 @@ class Done(Struct, frozen=True, kw_only=True, tag="done", omit_defaults=True):
         return self.message.text if self.message else ""
 
 
+StreamEvent = Routed | Progress | Delta | Retracted | Done
+"""One event of a streamed chat; each has a ``text``."""
+
+
 class Error(Struct, frozen=True, kw_only=True, tag="error", omit_defaults=True):
     """A request failed. ``retryable`` says whether the same request may succeed later, ``retry_after``
     (seconds) when; ``hint`` says what to do next. ``id`` is -1 where the request's id was unreadable. ``route`` is the

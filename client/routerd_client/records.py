@@ -376,13 +376,15 @@ class MemoryStatus(Struct, frozen=True, omit_defaults=True, kw_only=True):
 
 class RouteStatus(Struct, frozen=True, omit_defaults=True, kw_only=True):
     """One route. ``hits`` are the chats it took since the daemon started, in all generations that had a route
-    of its name; ``never`` says why it can never match, where that is so."""
+    of its name; ``never`` says why it can never match, and ``missed`` which clients that it matches have not reached
+    it, where that is so."""
 
     name: str
     match: str
     use: str
     hits: int = 0
     never: str = ""
+    missed: str = ""
 
 
 class ConfigError(Struct, frozen=True, omit_defaults=True):

@@ -184,12 +184,12 @@ _free_encoder = msgspec.json.Encoder()
 _free_decoder = msgspec.json.Decoder(_Free)
 
 ENCODING_ERRORS = (OverflowError, RecursionError, TypeError, ValueError)
-"""What `encode` raises at a chat that it cannot carry: integers over 64 bits outside the parts that are JSON, nesting
+"""Exceptions of `encode` at a chat that it cannot carry: integers over 64 bits outside the parts that are JSON, nesting
 without end, text that is not Unicode."""
 
 
 def encode(message: ToWorker) -> bytes:
-    """The body of the frame that carries ``message``. Raises `ENCODING_ERRORS`."""
+    """Encode ``message`` as the body of a frame. Raises `ENCODING_ERRORS`."""
     if isinstance(message, Generate | Count):
         chat, free = _split(message.chat)
         message = replace(message, chat=chat, free=free)
@@ -197,7 +197,7 @@ def encode(message: ToWorker) -> bytes:
 
 
 def decode(frame: bytes) -> ToWorker:
-    """The message of a frame. Raises ``msgspec.DecodeError`` and ``RecursionError``."""
+    """Decode the body of a frame. Raises ``msgspec.DecodeError`` and ``RecursionError``."""
     message = to_worker_decoder.decode(frame)
     if isinstance(message, Generate | Count) and message.free:
         return replace(message, chat=_join(message.chat, _free_decoder.decode(message.free)), free=b"")
@@ -221,7 +221,7 @@ def _join(chat: ChatRequest, free: _Free) -> ChatRequest:
 
 
 def _with(chat: ChatRequest, free: _Free) -> ChatRequest:
-    """``chat`` with these free parts in the place of its own."""
+    """Return ``chat`` with these free parts in the place of its own."""
     tools = [
         replace(tool, function=replace(tool.function, parameters=parameters))
         for tool, parameters in zip(chat.tools, free.parameters, strict=True)

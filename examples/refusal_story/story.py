@@ -10,16 +10,18 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from routerd_client import Client
 
 QUESTION = "What is the capital of Australia?"
-ANSWERS = {"pieces": ["Canberra", ", since 1913."]}
-REFUSES = {"pieces": ["I'm sorry, but I can't help ", "with that. ", "Ask me something else."]}
-IS_DOWN = {"status": 503, "error": {"message": "we are down"}}
+ANSWERS: dict[str, Any] = {"pieces": ["Canberra", ", since 1913."]}
+REFUSES: dict[str, Any] = {"pieces": ["I'm sorry, but I can't help ", "with that. ", "Ask me something else."]}
+IS_DOWN: dict[str, Any] = {"status": 503, "error": {"message": "we are down"}}
 
 
 def story(folder: Path, model: str) -> None:
@@ -45,7 +47,7 @@ def tell(client: Client) -> None:
 
 
 @contextmanager
-def daemon(folder: Path, model: str):
+def daemon(folder: Path, model: str) -> Iterator[None]:
     """routerd on a copy of routes.yaml in which the makers' servers are the ones of this machine."""
     text = Path(__file__).with_name("routes.yaml").read_text().replace("model: demo", f"model: {model}")
     for name, maker in (("claude", "{anthropic: {"), ("gpt", "{openai: {")):
@@ -55,23 +57,27 @@ def daemon(folder: Path, model: str):
     keys = {"ANTHROPIC_API_KEY": "none is needed", "OPENAI_API_KEY": "none is needed"}
     with (folder / "log.txt").open("w") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "routerd", "serve", *where], env={**os.environ, **keys}, stdout=log, stderr=log
+            [sys.executable, "-m", "routerd", "serve", *map(str, where)],
+            env={**os.environ, **keys},
+            stdout=log,
+            stderr=log,
         )
     with ending(process):
         yield
 
 
 @contextmanager
-def server(socket: Path, says: dict):
+def server(socket: Path, says: Mapping[str, Any]) -> Iterator[None]:
     """A server that always says the same, in whichever format it is asked."""
-    command = [sys.executable, "-m", "routerd.selftest.fake_api", json.dumps(says), "--socket", socket]
+    command = [sys.executable, "-m", "routerd.selftest.fake_api", json.dumps(says), "--socket", str(socket)]
     with ending(subprocess.Popen(command, stdout=subprocess.PIPE)) as process:
+        assert process.stdout
         process.stdout.readline()  # its address: it listens
         yield
 
 
 @contextmanager
-def ending(process: subprocess.Popen):
+def ending(process: subprocess.Popen[bytes]) -> Iterator[subprocess.Popen[bytes]]:
     with process:
         try:
             yield process

@@ -1,7 +1,8 @@
 """``python -m tests.agents [NAME ...]``: real agents, one-shot, against a real daemon, in a network that leads nowhere.
 
 Each is set up by what ``routerctl`` writes into a home of its own, then asked three things: for words, for a tool call,
-both of a scripted backend, and for words of a small real model. Prints a table; exits with 1 where anything failed.
+both of a scripted backend, and for words of a small real model. Only a route that matches the agent's own name leads to
+these: the default answers something else. Prints a table; exits with 1 where anything failed.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import anyio
 
 from routerd.ctl.common import table
 from routerd_client.errors import RouterdError
+from routerd_client.protocol import RoutesResult
 from tests.support.daemon import Standalone, make_places, short_folder
 
 from .clients import CLIENTS, ECHOED, Client, edit
@@ -32,8 +34,12 @@ CONTEXT = 131_072
 WAIT_S = 240.0
 WORDS = "Pineapples grow slowly"
 SENTENCE = "routes requests quickly"
+ASTRAY = "Nobody matched this"
+"""The default's answer, for an agent that does not reach its route."""
+ROUTE = "its-own"
 LISTEN = "127.0.0.1:8765"
 NONE = "has none"
+COLUMNS = ("text", "tool call", "own route", "local model")
 INSIDE = "ROUTERD_AGENTS_INSIDE"
 
 
@@ -58,36 +64,47 @@ async def run(clients: list[Client], show: bool) -> int:
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         talker = make_talker(Path(folder) / "talker", SENTENCE, context=CONTEXT)
-        async with scripted(WORDS) as backend:
+        async with scripted(WORDS) as backend, scripted(ASTRAY) as default:
             for client in clients:
                 home = Path(folder) / client.name.replace(" ", "-").replace(",", "")
                 home.mkdir()
-                with daemon(home, backend, talker) as running:
-                    rows.append(await _Trial(client, home, running, backend, talker, show).row())
+                files = {name: routes(client, backend, default, talker, name) for name in ("scripted", "local")}
+                with daemon(home, files["scripted"]) as running:
+                    rows.append(await _Trial(client, home, running, backend, files["local"], show).row())
                 sys.stderr.write(f"{rows[-1]}\n")
     sys.stdout.write(f"{table(rows)}\n")
     return int(any(row["result"] != "ok" for row in rows))
 
 
-def routes(backend: Scripted, talker: Path, answers: str) -> str:
-    """A routes.yaml whose endpoints are all answered by ``answers``."""
+def routes(client: Client, backend: Scripted, default: Scripted, talker: Path, answers: str) -> str:
+    """A routes.yaml with a route for ``client`` alone, which ``answers`` answers; ``default`` answers all others."""
     local = {"model": str(talker), "kv_tokens": CONTEXT, "keep_alive": "forever"}
     return json.dumps(
         {
             "backends": {
                 "scripted": {"openai": {"model": "m", "base_url": backend.base_url, "context": CONTEXT}},
                 "local": {"mlx": local},
+                "default": {"openai": {"model": "m", "base_url": default.base_url, "context": CONTEXT}},
             },
-            "endpoints": {name: {"fallback": [answers]} for name in ("primary", "secondary")},
+            "endpoints": {"primary": {"fallback": ["default"]}, "own": {"fallback": [answers]}},
+            "routes": [{"name": ROUTE, "match": {"client": client.known_as}, "use": "own"}],
             "default": "primary",
             "http": {"listen": LISTEN},
         }
     )
 
 
+def _taken(routes: RoutesResult) -> str:
+    """``yes`` where every request of the agent's conversation took the route."""
+    hits = {route.name: route.hits for route in routes.routes}
+    if hits.get(ROUTE) and not routes.named:
+        return "yes"
+    return f"{hits.get(ROUTE, 0)} times, {routes.default} by none, {routes.named} named a model"
+
+
 @contextmanager
-def daemon(home: Path, backend: Scripted, talker: Path) -> Iterator[Standalone]:
-    (home / "routes.yaml").write_text(routes(backend, talker, "scripted"))
+def daemon(home: Path, text: str) -> Iterator[Standalone]:
+    (home / "routes.yaml").write_text(text)
     with short_folder() as sockets:
         running = Standalone(make_places(home, sockets))
         try:
@@ -100,16 +117,16 @@ def daemon(home: Path, backend: Scripted, talker: Path) -> Iterator[Standalone]:
 
 
 class _Trial:
-    """One agent: its home, and what it makes of three requests."""
+    """One agent: its home, and what it makes of three requests. ``local`` is the routes.yaml of the last."""
 
     def __init__(
-        self, client: Client, home: Path, running: Standalone, backend: Scripted, talker: Path, show: bool
+        self, client: Client, home: Path, running: Standalone, backend: Scripted, local: str, show: bool
     ) -> None:
         self._client = client
         self._home = home
         self._running = running
         self._backend = backend
-        self._talker = talker
+        self._local = local
         self._show = show
         self._environment = self._base()
 
@@ -119,16 +136,17 @@ class _Trial:
             await self._set_up()
             row["text"] = await self._text("say hello", WORDS)
             row["tool call"] = await self._tool_call()
-            self._running.places.config.write_text(routes(self._backend, self._talker, "local"))
             with self._running.client() as client:
+                row["own route"] = _taken(client.routes())
+                self._running.places.config.write_text(self._local)
                 client.reload()
             row["local model"] = await self._text("say hello again", SENTENCE)
         except subprocess.CalledProcessError as error:
             self._print(f"{error.cmd}: {error.stdout}{error.stderr}")
-            return row | {"text": "", "tool call": "", "local model": "", "result": "cannot be set up"}
+            return row | dict.fromkeys(COLUMNS, "") | {"result": "cannot be set up"}
         except RouterdError as error:
-            return row | {"local model": "", "result": f"{error}; the daemon said: {self._running.stderr}"}
-        wrong = [what for what in ("text", "tool call", "local model") if row[what] not in ("yes", NONE)]
+            return dict.fromkeys(COLUMNS, "") | row | {"result": f"{error}; the daemon said: {self._running.stderr}"}
+        wrong = [what for what in COLUMNS if row[what] not in ("yes", NONE)]
         return row | {"result": f"no {', '.join(wrong)}" if wrong else "ok"}
 
     async def _set_up(self) -> None:

@@ -35,6 +35,11 @@ class Client:
     edits: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @property
+    def known_as(self) -> str:
+        """Its name for a route's ``match: {client: ...}``."""
+        return self.harness
+
+    @property
     def version(self) -> str:
         return self.packages[0].rpartition("==" if self.registry == "pip" else "@")[2]
 
@@ -62,7 +67,7 @@ CLIENTS = (
         packages=("llm==0.36",),
         harness="llm",
         program="llm",
-        command=lambda program, ask: [program, "-m", "routerd/primary", "--functions", _LLM_TOOL, ask],
+        command=lambda program, ask: [program, "--functions", _LLM_TOOL, ask],
         tool=("reckon", {"text": "6*7"}),
     ),
     Client(
@@ -72,7 +77,6 @@ CLIENTS = (
         program="python",
         command=_python("langgraph_agent.py"),
         tool=("reckon", {"text": "6*7"}),
-        init=("--role", "planner=primary"),
     ),
     Client(
         name="crewai",
@@ -81,7 +85,6 @@ CLIENTS = (
         program="python",
         command=_python("crewai_agent.py"),
         tool=("reckon", {"text": "6*7"}),
-        init=("--role", "planner=primary"),
         variables={"CREWAI_DISABLE_TELEMETRY": "true", "OTEL_SDK_DISABLED": "true"},
     ),
     Client(

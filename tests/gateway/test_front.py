@@ -149,6 +149,7 @@ async def test_who_asks_decides_the_route(tmp_path: Path) -> None:
     rest = """\
 routes:
   - {name: plans, match: {platform: cli, task: plan}, use: second}
+  - {name: numbers, match: {level: 3, deep: true, share: 0.5}, use: second}
   - {name: agents, match: {client: claude-code}, use: second}
 aliases: {gpt-4o: second, "claude-*": routed}
 """
@@ -172,6 +173,8 @@ aliases: {gpt-4o: second, "claude-*": routed}
         assert await ask("claude-anything") == ("one", "")
         assert await ask(headers={"x-routerd-context": "platform=cli, task=plan"}) == ("two", "plans")
         assert await ask(metadata={"platform": "cli", "task": "plan", "n": 1}) == ("two", "plans")
+        numbers = {"level": 3, "deep": True, "share": 0.5, "none": None, "list": []}
+        assert await ask(metadata=numbers) == ("two", "numbers")
         assert await ask(metadata={"platform": "cli"}, headers={"x-routerd-context": "task=plan"}) == ("two", "plans")
         assert await ask(headers={"user-agent": "claude-cli/2.1.197 (external, cli)"}) == ("two", "agents")
         async with http.post(CHAT, json={"model": "thrid", "messages": HELLO}) as answer:

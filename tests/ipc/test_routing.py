@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
+from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import anyio
 import pytest
 from anyio import to_thread
+from structlog.testing import capture_logs
 
 from routerd_client import AsyncClient, RequestFailedError
 from routerd_client.protocol import ErrorCode
@@ -170,3 +173,56 @@ async def test_explain_as_json_has_the_whole_decision(tmp_path: Path) -> None:
         assert decision["trace"][0] == "routes[0]: no match, the context has no source_kind"
         assert decision["trace"][1] == "coding: match (task=code) -> auto"
         assert running.status().requests.get("ok", 0) == 0, "nothing was generated"
+
+
+async def test_the_log_of_a_decision_has_its_score_and_what_that_is_made_of(tmp_path: Path) -> None:
+    text = config("endpoints: {auto: {by_complexity: [{below: 3, use: a}, {use: b}]}}\ndefault: auto")
+    async with running_daemon(tmp_path, text) as running, running.client() as client:
+        with capture_logs() as lines:
+            await client.chat("Explain async vs threads")
+        (line,) = [line for line in lines if line["event"] == "chat.ok"]
+        assert (line["scores"], line["tier"]) == ({"rules": 4.17}, "complex")
+        assert line["factors"]["rules"] == {"length": 0, "code": 1, "technical": 2, "steps": 0, "question": 3}
+        assert "complexity 4.17" in line["why"]
+
+
+BY_CLIENT = """\
+default: a
+routes:
+  - {name: theirs, match: {client: llm}, use: b}
+  - {name: others, match: {client: codex}, use: b}
+"""
+
+
+async def test_a_route_whose_client_always_names_a_model_is_said(tmp_path: Path) -> None:
+    """In ``check`` by the ledger, also where the daemon has ended, and in ``routes``."""
+    env = {"ROUTERD_STATE_DIR": str(tmp_path / "state")}
+    file = tmp_path / "routes.yaml"
+    check = partial(to_thread.run_sync, partial(ctl, "check", str(file), env=env))
+    async with running_daemon(tmp_path, config(BY_CLIENT)) as running:
+        show = partial(to_thread.run_sync, partial(ctl, "--socket", str(running.socket), "routes"))
+        async with AsyncClient(running.socket, name="llm") as client:
+            assert (await check()).stderr == ""
+            await client.chat("hello", model="a")
+            await client.chat("hello", model="b")
+            said = await show()
+            assert "warning: theirs: client 'llm' named a model in all its 2 requests" in said.stderr
+            assert "the model 'routed'" in said.stderr
+            assert "others" not in said.stderr
+            await until(partial(_checked, check), "the ledger has it")
+        async with AsyncClient(running.socket, name="codex") as client:
+            await client.chat("hello")
+    said = await check()
+    assert "routes.yaml:7:5: routes[0] (theirs): client 'llm' named a model in all its 2 requests" in said.stderr
+    assert "routes[1]" not in said.stderr
+    async with running_daemon(tmp_path, config(BY_CLIENT)) as running:
+        async with AsyncClient(running.socket, name="llm") as client:
+            assert (await client.chat("hello", model="routed")).backend == "b"
+        assert (
+            "warning" not in (await to_thread.run_sync(partial(ctl, "--socket", str(running.socket), "routes"))).stderr
+        )
+    assert (await check()).stderr == ""
+
+
+async def _checked(check: Callable[[], Awaitable[CompletedProcess[str]]]) -> bool:
+    return "routes[0]" in (await check()).stderr

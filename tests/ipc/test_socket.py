@@ -81,6 +81,19 @@ async def test_bytes_that_are_no_messagepack_are_refused(tmp_path: Path) -> None
         assert (error.id, error.code) == (-1, ErrorCode.BAD_REQUEST)
 
 
+@pytest.mark.parametrize("line", [False, True], ids=["MessagePack", "JSON lines"])
+async def test_a_context_of_numbers_and_booleans_is_taken_by_its_json_text(tmp_path: Path, *, line: bool) -> None:
+    context = {"level": 3, "deep": True, "share": 0.5, "none": None, "who": "me"}
+    asked = {"type": "route", "id": 3, "chat": {"messages": [], "context": context}}
+    text = ROUTES + "routes: [{name: it, match: {level: 3, deep: true, share: 0.5, who: me}, use: small}]\n"
+    body = msgspec.json.encode(asked) + b"\n" if line else pack(msgspec.msgpack.encode(asked))
+    async with running_daemon(tmp_path, text) as running, connected(running.socket) as raw:
+        await raw.stream.send(body)
+        found = await raw.bytes()
+        answer = msgspec.json.decode(found) if line else msgspec.msgpack.decode(found[HEADER.size :])
+        assert answer["decision"]["route"] == "it"
+
+
 def chat_with(field: bytes, value: bytes) -> bytes:
     """A chat's frame with one field more, its value as it is."""
     head = b"\x83" + b"".join(map(msgspec.msgpack.encode, ["type", "chat", "id", 3, "chat"]))

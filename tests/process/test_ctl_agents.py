@@ -54,7 +54,7 @@ def test_an_agent_is_printed_then_written_over_what_it_has_with_a_copy_beside_it
     assert done.returncode == DONE, done.stderr
     assert '-model = "gpt-5"' in done.stdout
     told = tomllib.loads(file.read_text())
-    assert (told["model"], told["profiles"]) == ("primary", {"x": {"model": "y"}})
+    assert (told["model"], told["profiles"]) == ("routed", {"x": {"model": "y"}})
     token = Path(told["model_providers"]["routerd"]["auth"]["args"][0])
     assert (token.stat().st_mode & 0o777, file.stat().st_mode & 0o777) == (0o600, 0o640)
     assert [copy.read_text() for copy in file.parent.glob("config.toml.*.bak")] == [theirs]
@@ -80,10 +80,21 @@ def test_the_first_agent_brings_a_first_routes_yaml_with_it(tmp_path: Path, home
     assert (config.default, config.http is not None) == ("primary", True)
 
 
+@pytest.mark.parametrize("name", ["llm", "opencode", "codex", "claude-code", "continue", "aider"])
+def test_an_agent_asks_by_the_routes_unless_told_otherwise(tmp_path: Path, home: dict[str, str], name: str) -> None:
+    done = ctl("init", "--harness", name, "--write", env=home)
+    assert done.returncode == DONE, done.stderr
+    assert "main routed" in done.stderr
+    models = {path.name: path.read_text() for path in tmp_path.rglob("*") if path.is_file()}
+    assert any("routed" in text for name, text in models.items() if name != "routes.yaml")
+    again = ctl("init", "--harness", name, "--role", "main=primary", "--write", env=home)
+    assert "main primary" in again.stderr
+
+
 def test_hermes_is_not_set_up_on_a_context_that_it_refuses(tmp_path: Path, home: dict[str, str]) -> None:
     done = ctl("init", "--harness", "hermes", "--write", env=home)
     assert done.returncode == FAILED
-    assert "hermes refuses models under 64000 tokens of context, and 'primary' (primary, delegation" in done.stderr
+    assert "hermes refuses models under 64000 tokens of context, and 'routed' (primary, delegation" in done.stderr
     assert "has 32768 at most" in done.stderr
     assert not (tmp_path / ".hermes").exists()
 
@@ -92,7 +103,7 @@ def test_hermes_is_not_set_up_on_a_demo_that_is_not_even_here_yet(tmp_path: Path
     (tmp_path / "routes.yaml").unlink()
     done = ctl("init", "--harness", "hermes", "--write", env=home)
     assert done.returncode == FAILED
-    assert done.stderr.count("has 8192 at most") == 2  # primary and secondary
+    assert done.stderr.count("has 8192 at most") == 2  # the default and secondary
     assert not (tmp_path / ".hermes").exists()
     assert not (tmp_path / "routes.yaml").exists()
 
@@ -101,7 +112,7 @@ def test_a_context_that_nobody_knows_is_said_to_matter(tmp_path: Path, home: dic
     (tmp_path / "routes.yaml").write_text(ROUTES.replace(", context: 32768", ""))
     done = ctl("init", "--harness", "hermes", "--write", env=home)
     assert done.returncode == DONE
-    assert "'primary' (primary, delegation, compression) has one that is not known: give" in done.stderr
+    assert "'routed' (primary, delegation, compression) has one that is not known: give" in done.stderr
     assert (tmp_path / ".hermes").exists()
 
 
@@ -109,17 +120,17 @@ def test_parts_that_have_nothing_but_a_backend_get_endpoints(tmp_path: Path, hom
     only = ROUTES.replace("endpoints: {primary: {fallback: [small]}}\n", "").replace("32768", "65536")
     (tmp_path / "routes.yaml").write_text(only.replace("small", "one").replace("default: primary", "default: one"))
     printed = ctl("init", "--harness", "hermes", env=home)
-    assert "endpoints:\n  primary:\n    fallback: [one]" in printed.stdout
+    assert "endpoints:\n  auxiliary:\n    fallback: [one]" in printed.stdout
     assert ctl("env", "openhands", "--json", env=home).returncode == FAILED  # there is no front yet
     done = ctl("init", "--harness", "hermes", "--write", env=home)
     assert done.returncode == DONE, done.stderr
     assert "+  auxiliary:" in done.stdout
     written = (tmp_path / "routes.yaml").read_text()
     endpoints = load(written, "routes.yaml").config.endpoints
-    assert {name: spec.fallback for name, spec in endpoints.items()} == {"primary": ("one",), "auxiliary": ("one",)}
+    assert {name: spec.fallback for name, spec in endpoints.items()} == {"auxiliary": ("one",)}
     assert "# in the cellar" in written
     told = yaml.safe_load((tmp_path / ".hermes/config.yaml").read_text())
-    assert (told["model"]["default"], told["delegation"]["model"]) == ("primary", "primary")
+    assert (told["model"]["default"], told["delegation"]["model"]) == ("routed", "routed")
     assert told["auxiliary"]["title_generation"]["model"] == "auxiliary"
     assert ctl("check", env=home).returncode == DONE
 

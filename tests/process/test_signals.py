@@ -86,6 +86,18 @@ def test_a_signal_while_it_starts(tmp_path: Path, number: signal.Signals) -> Non
         assert daemon.answers().pid == again.pid
 
 
+def test_an_end_while_it_starts(tmp_path: Path) -> None:
+    with api() as text, standalone_daemon(tmp_path, text) as daemon:
+        daemon.signal(signal.SIGTERM)
+        assert daemon.wait() == 0
+        daemon.process = daemon._start()
+        until_blocking(lambda: _catches(daemon.process.pid, signal.SIGTERM), "it takes signals")
+        daemon.signal(signal.SIGTERM)
+
+        assert daemon.wait() == 0
+        assert not daemon.socket.exists()
+
+
 def _catches(pid: int, number: int) -> bool:
     """Whether the process has a handler for a signal."""
     status = Path(f"/proc/{pid}/status").read_text()

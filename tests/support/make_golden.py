@@ -262,7 +262,16 @@ EVENTS: list[Event] = [
     protocol.Used(id=10),
     protocol.RoutesResult(
         id=11,
-        routes=[records.RouteStatus(name="night", match="task=plan", use="large", hits=3, never="all takes it")],
+        routes=[
+            records.RouteStatus(
+                name="night",
+                match="task=plan",
+                use="large",
+                hits=3,
+                never="all takes it",
+                missed="llm never reaches it",
+            )
+        ],
         named=2,
         default=1,
     ),

@@ -373,6 +373,54 @@ def test_what_says_local_only_may_not_lead_elsewhere(text: str, told: str) -> No
     assert complaints(text) == [f"{told}: {what}"]
 
 
+@pytest.mark.parametrize("where", ["", ", base_url: 'http://10.0.0.7/v1'", ", base_url: 'https://api.x.test/v1'"])
+def test_a_server_elsewhere_is_not_local(where: str) -> None:
+    text = f"backends: {{a: {{openai: {{model: m{where}, local: true}}}}}}\ndefault: a"
+    with pytest.raises(ConfigFailedError, match="local is for servers on this one"):
+        load(text, "f")
+    assert load(text.replace("true", "false"), "f").config
+
+
+def test_what_is_on_this_machine_and_what_stays_there_are_two_things() -> None:
+    block = "{openai: {model: m, base_url: 'http://127.0.0.1:1/v1'%s}}"
+    backends = {"silent": "", "own": ", local: true", "proxy": ", local: false"}
+    text = "".join(f"  {name}: {block % said}\n" for name, said in backends.items())
+    text += "  one: {mlx: {model: demo}}\n  far: {openai: {model: m}}\n"
+    specs = load(f"backends:\n{text}default: own", "f").config.backends
+    assert {name for name, spec in specs.items() if spec.near} == {"silent", "own", "one"}
+    assert {name for name, spec in specs.items() if spec.local} == {"own", "one"}
+    assert {name for name, spec in specs.items() if spec.bills == "local"} == {"silent", "own", "proxy", "one"}
+
+
+def test_a_model_that_other_machines_share_does_not_stay_here() -> None:
+    text = "backends: {a: {mlx: {model: demo, hosts: [mac-1, mac-2]}}}\ndefault: e\n"
+    with pytest.raises(ConfigFailedError, match="a would leave the machine"):
+        load(f"{text}endpoints: {{e: {{fallback: [a], local_only: true}}}}", "f")
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "place"),
+    [
+        ("{by_complexity: [{below: 11, use: a}, {use: b}]}", "3:41: endpoints.e.by_complexity[0].below"),
+        (
+            "{by_complexity: [{below: 3, use: a}, {below: 10.5, use: b}, {use: a}]}",
+            "3:61: endpoints.e.by_complexity[1].below",
+        ),
+        (
+            "{by_complexity: [{below: 3, use: a}, {use: b}], ab: {below: [4, 12]}}",
+            "3:80: endpoints.e.ab.below",
+        ),
+    ],
+)
+def test_a_limit_of_complexity_is_on_the_scale(endpoint: str, place: str) -> None:
+    with pytest.raises(ConfigFailedError) as failed:
+        load(f"{BASE}endpoints: {{e: {endpoint}}}", "f")
+    (error,) = failed.value.errors
+    assert str(error).startswith(f"f:{place}: must be between 0 and 10, got 1")
+    assert "asks score 0 to 10" in str(error)
+    assert load(f"{BASE}endpoints: {{e: {{by_complexity: [{{below: 10, use: a}}, {{use: b}}]}}}}", "f")
+
+
 def test_local_only_false_and_local_apis_are_fine() -> None:
     text = BASE.replace("{model: c}", "{model: c, base_url: 'http://localhost:1/'}")
     assert load(f"{text}endpoints: {{e: {{fallback: [a, far], local_only: true}}}}", "f").config

@@ -173,7 +173,7 @@ def test_a_field_for_a_model_is_left_alone(field: str) -> None:
 
 def test_nothing_is_told_twice() -> None:
     assert about(done(attempts=[])) == {"request_id": "r1", "backend": "b", "model": "m", "endpoint": "primary"}
-    assert told({"platform": "cli", "user_id": "u", "n": 1, "x": None}) == {"platform": "cli"}
+    assert told({"platform": "cli", "user_id": "u", "n": 1, "x": None}) == {"platform": "cli", "n": "1"}
     assert told(None) == {}
 
 

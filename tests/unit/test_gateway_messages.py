@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from routerd.backends import anthropic
 from routerd.gateway import messages
-from routerd.gateway.format import Asked, BadRequestError, refusal, spoken_in
+from routerd.gateway.format import Asked, BadRequestError, encode, refusal, spoken_in
+from routerd.gateway.messages_writer import arguments
 from routerd_client.chat import (
     ChatRequest,
     FinishReason,
@@ -346,3 +347,18 @@ def test_an_answer_that_breaks_off_never_ends_well() -> None:
 
     assert names[-1] == "error"
     assert "message_stop" not in names
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ('{"at": 1180591620717411303424, "x": 1.0}', b'{"at":1180591620717411303424,"x":1.0}'),
+        ('{"at": ' + "[" * 12_000 + "]" * 12_000 + "}", b'{"arguments":"{'),
+        ('{"at": ', b'{"arguments":"{'),
+        ("[1]", b'{"arguments":"[1]"}'),
+        ("", b"{}"),
+    ],
+)
+def test_arguments_as_a_model_wrote_them(text: str, shown: bytes) -> None:
+    found = encode(arguments(ToolCall(id="a", function=Function("f", text))))
+    assert found.startswith(shown)

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import yaml
+from msgspec.structs import replace
 
 from routerd.config.load import load
 from routerd.config.schema import ConfigSpec
@@ -59,7 +60,7 @@ def setup(name: str, *, url: str = URL, contexts: dict[str, int] | None = None, 
         token_file=TOKEN_FILE,
         roles=assign(HARNESSES[name], config(), chosen),
         names=("primary", "secondary", "fast", "vision"),
-        contexts={"primary": 100_000, "secondary": 70_000} if contexts is None else contexts,
+        contexts={"routed": 100_000, "primary": 100_000, "secondary": 70_000} if contexts is None else contexts,
         home=HOME,
     )
 
@@ -100,16 +101,17 @@ def test_what_has_been_written_is_not_written_again(name: str) -> None:
 def test_hermes_has_a_model_for_each_of_its_parts() -> None:
     made = files("hermes")
     told = made[".hermes/config.yaml"]
-    assert told["model"] == {"default": "primary", "provider": "routerd"}
+    assert told["model"] == {"default": "routed", "provider": "routerd"}
     assert told["delegation"] == {"provider": "routerd", "model": "secondary"}
     assert told["auxiliary"]["title_generation"] == {"provider": "routerd", "model": "fast"}
-    assert told["auxiliary"]["compression"]["model"] == "primary"
+    assert told["auxiliary"]["compression"]["model"] == "routed"
     assert told["auxiliary"]["vision"]["model"] == "vision"
     assert [entry["model"] for entry in told["fallback_providers"]] == ["secondary"]
     provider = told["providers"]["routerd"]
     assert provider["base_url"] == f"{URL}/v1"
     assert provider["extra_headers"] == {"User-Agent": "hermes"}  # or it would be one more openai-python
-    assert provider["models"]["primary"] == {"context_length": 100_000}
+    assert provider["models"]["routed"] == {"context_length": 100_000}
+    assert list(provider["models"]) == ["routed", "secondary", "fast", "vision", "primary"]
     assert made[".hermes/.env"] == {provider["key_env"]: TOKEN}
 
 
@@ -120,7 +122,7 @@ def test_what_an_earlier_provider_of_hermes_left_is_removed() -> None:
         "model: {default: x, base_url: http://old, api_key: sk}\ndelegation: {max_iterations: 9, base_url: http://o}\n"
     )
     told = yaml.safe_load(edited(edits(setup("hermes"))[0], old))
-    assert told["model"] == {"default": "primary", "provider": "routerd"}
+    assert told["model"] == {"default": "routed", "provider": "routerd"}
     assert told["delegation"] == {"max_iterations": 9, "provider": "routerd", "model": "secondary"}
 
 
@@ -128,7 +130,7 @@ def test_claude_code_asks_the_socket_where_it_may() -> None:
     told = files("claude-code", url="")[".claude/settings.json"]
     assert told["env"]["ANTHROPIC_UNIX_SOCKET"] == "/run/routerd.sock"
     assert told["env"]["ANTHROPIC_BASE_URL"] == "http://localhost"
-    assert (told["env"]["ANTHROPIC_MODEL"], told["env"]["ANTHROPIC_DEFAULT_HAIKU_MODEL"]) == ("primary", "fast")
+    assert (told["env"]["ANTHROPIC_MODEL"], told["env"]["ANTHROPIC_DEFAULT_HAIKU_MODEL"]) == ("routed", "fast")
     assert TOKEN not in json.dumps(told)
     assert environment("claude-code", url="") == told["env"]
 
@@ -153,10 +155,10 @@ def test_codex_asks_for_responses_and_reads_the_token_itself() -> None:
 def test_opencode_knows_every_name_and_the_rooms_that_are_known() -> None:
     told = files("opencode")[".config/opencode/opencode.json"]
     models = told["provider"]["routerd"]["models"]
-    assert list(models) == ["primary", "secondary", "fast", "vision"]
+    assert list(models) == ["routed", "fast", "primary", "secondary", "vision"]
     assert models["primary"]["limit"] == {"context": 100_000, "output": 8192}
     assert "limit" not in models["fast"]
-    assert (told["model"], told["small_model"]) == ("routerd/primary", "routerd/fast")
+    assert (told["model"], told["small_model"]) == ("routerd/routed", "routerd/fast")
     assert told["provider"]["routerd"]["options"]["apiKey"] == f"{{file:{TOKEN_FILE}}}"
     assert json.loads(environment("opencode")["OPENCODE_CONFIG_CONTENT"]) == told
 
@@ -164,17 +166,23 @@ def test_opencode_knows_every_name_and_the_rooms_that_are_known() -> None:
 def test_aider_and_continue_and_llm_and_the_others_are_told_where_and_what() -> None:
     aider = files("aider")
     assert aider[".aider.conf.yml"]["weak-model"] == "openai/fast"
-    assert aider[".aider.model.metadata.json"]["openai/primary"]["max_input_tokens"] == 100_000 - 8192
+    assert aider[".aider.conf.yml"]["model"] == "openai/routed"
+    assert aider[".aider.model.metadata.json"]["openai/routed"]["max_input_tokens"] == 100_000 - 8192
+    by_name = {one["name"]: one["extra_params"] for one in aider[".aider.model.settings.yml"]}
+    assert by_name["openai/routed"] == by_name["openai/secondary"] == {"extra_headers": {"User-Agent": "aider"}}
     models = files("continue")[".continue/config.yaml"]["models"]
     assert {model["model"]: model["roles"] for model in models} == {
-        "primary": ["chat", "edit", "apply"],
+        "routed": ["chat", "edit", "apply"],
         "fast": ["autocomplete", "summarize"],
+        **{name: ["chat"] for name in ("primary", "secondary", "vision")},
     }
+    assert models[0]["requestOptions"] == {"headers": {"x-routerd-client": "continue"}}
     llm = files("llm")
     folder = next(iter(llm)).rpartition("/")[0]
-    assert llm[f"{folder}/extra-openai-models.yaml"][0]["model_id"] == "routerd/primary"
+    ids = [model["model_id"] for model in llm[f"{folder}/extra-openai-models.yaml"]]
+    assert ids == ["routerd/routed", "routerd/primary", "routerd/secondary", "routerd/fast", "routerd/vision"]
     assert llm[f"{folder}/keys.json"] == {"routerd": TOKEN}
-    assert environment("openhands")["LLM_MODEL"] == "openai/primary"
+    assert environment("openhands")["LLM_MODEL"] == "openai/routed"
     assert environment("open-webui")["TASK_MODEL_EXTERNAL"] == "fast"
     assert environment("aider")["OPENAI_API_BASE"] == f"{URL}/v1"
 
@@ -191,6 +199,34 @@ def test_frameworks_name_their_roles_to_the_routes(name: str) -> None:
     text = TEXT + yaml.safe_dump({"routes": added})
     route = load(text, "routes.yaml").config.routes[0]
     assert (route.use, route.match.context) == ("secondary", {"process": name, "role": "researcher"})
+
+
+@pytest.mark.parametrize("name", [name for name, harness in HARNESSES.items() if not harness.free])
+def test_the_printed_command_asks_for_a_model_that_was_written(name: str) -> None:
+    harness = HARNESSES[name]
+    for chosen in ("", "tag:cheap", "vision"):
+        part = harness.roles[0].name
+        config_ = config(TEXT.replace("context: 200000}", "context: 200000}, tags: [cheap]"))
+        roles = assign(harness, config_, {part: chosen} if chosen else {})
+        assert roles[part] == (chosen or "routed")
+        made = replace(setup(name), roles=roles)
+        written = json.dumps([edit.patch for edit in harness.edits(made)] if harness.edits else [])
+        written += json.dumps(harness.environment(made)) if harness.environment else ""
+        assert roles[part] in written
+        if name in ("llm", "opencode"):
+            assert f"routerd/{roles[part]}" in written
+            assert f'"{roles[part]}"' in written  # in the list of models, too
+
+
+def test_a_role_left_to_the_routes_needs_no_route() -> None:
+    routes = HARNESSES["crewai"].routes
+    assert routes
+    assert routes(setup("crewai", writer="routed")) == {}
+
+
+def test_what_hermes_turns_to_is_not_the_default_that_has_just_failed() -> None:
+    text = TEXT.replace("default: primary", "default: secondary")
+    assert "fallback" not in assign(HARNESSES["hermes"], config(text), {})
 
 
 LIBRARIES = {"crewai": "class LLM", "langgraph": "class ChatOpenAI"}
@@ -227,10 +263,10 @@ def test_any_name_of_a_role_arrives_at_the_routes(tmp_path: Path, name: str, rol
 @pytest.mark.parametrize(
     ("endpoints", "roles"),
     [
-        ("{}", {"main": "only", "opus": "only", "sonnet": "only", "haiku": "only", "subagent": "only"}),
+        ("{}", dict.fromkeys(("main", "opus", "sonnet", "haiku", "subagent"), "routed")),
         (
             "{primary: {fallback: [only]}, haiku: {fallback: [only]}, complex: {fallback: [only]}}",
-            {"main": "primary", "opus": "complex", "sonnet": "primary", "haiku": "haiku", "subagent": "primary"},
+            {"main": "routed", "opus": "complex", "sonnet": "routed", "haiku": "haiku", "subagent": "routed"},
         ),
     ],
 )
@@ -308,9 +344,9 @@ def test_names_whose_contexts_may_be_too_short_are_found_where_that_matters(
 @pytest.mark.parametrize(
     ("endpoints", "chosen", "missing"),
     [
-        ("{}", {}, ["primary", "auxiliary"]),
-        ("{}", {"auxiliary": "only"}, ["primary"]),
-        ("{fast: {fallback: [only]}}", {}, ["primary"]),
+        ("{}", {}, ["auxiliary"]),
+        ("{}", {"auxiliary": "only"}, []),
+        ("{fast: {fallback: [only]}}", {}, []),
     ],
 )
 def test_parts_with_nothing_but_a_backend_want_an_endpoint(
@@ -323,7 +359,7 @@ def test_parts_with_nothing_but_a_backend_want_an_endpoint(
 
 @pytest.mark.parametrize(
     ("block", "vision"),
-    [("openai: {model: m}", "only"), ("openai: {model: m, vision: false}", None), ("mlx: {model: demo}", None)],
+    [("openai: {model: m}", "routed"), ("openai: {model: m, vision: false}", None), ("mlx: {model: demo}", None)],
 )
 def test_images_go_where_the_conversation_goes_if_somebody_there_takes_them(block: str, vision: str | None) -> None:
     text = f"backends: {{only: {{{block}}}}}\ndefault: only\n"

@@ -162,6 +162,16 @@ def test_ollamas_models_are_converted_where_a_conversion_is_known() -> None:
     }
     assert made["aliases"]["nomic-embed-text:latest"] == "nomic-embed-text"
     assert made["backends"]["nomic-embed-text"]["openai"]["base_url"] == "http://127.0.0.1:11434/v1"
+    assert made["backends"]["nomic-embed-text"]["openai"]["local"] is True
+
+
+@pytest.mark.parametrize(("tag", "local"), [("x:7b", True), ("gpt-oss:120b-cloud", False), ("glm-9:cloud", False)])
+def test_what_ollama_forwards_to_its_cloud_is_not_local(tag: str, *, local: bool) -> None:
+    (spec,) = shown("ollama", f"{tag}\n")["backends"].values()
+    assert spec["openai"]["local"] is local
+    proxy = f"model_list: [{{model_name: m, litellm_params: {{model: 'ollama/{tag}'}}}}]"
+    (spec,) = shown("litellm", proxy)["backends"].values()
+    assert spec["openai"]["local"] is local
 
 
 def test_a_line_that_is_no_model_of_ollamas_is_said() -> None:

@@ -469,9 +469,28 @@ def test_local_only_wins_whoever_says_it() -> None:
 @pytest.mark.parametrize(
     "url", ["http://localhost:8080/v1", "http://127.0.0.1/v1", "http://[::1]:1/v1", "unix:/x.sock"]
 )
-def test_an_api_on_this_machine_is_local(url: str) -> None:
-    text = f"backends: {{x: {{openai: {{model: m, base_url: '{url}'}}}}}}\ndefault: x"
-    assert order(compile_table(load(text, "f").config), local_only=True) == "x"
+def test_an_api_on_this_machine_is_local_where_the_file_or_its_own_proof_says_so(url: str) -> None:
+    def routes(said: str) -> Table:
+        text = f"backends: {{x: {{openai: {{model: m, base_url: '{url}'{said}}}}}}}\ndefault: x"
+        return compile_table(load(text, "f").config)
+
+    assert order(routes(", local: true"), local_only=True) == "x"
+    assert order(routes(", local: false"), local_only=True) == ""
+    assert order(routes("")) == "x"
+    silent = routes("")
+    assert decided(silent, local_only=True).unproven == ["x"]
+    assert "may forward the request" in skipped(silent, local_only=True)["x"]
+    proven, not_ours = (FakeView(limits={"x": Limits(stays=stays)}) for stays in (True, False))
+    assert order(silent, proven, local_only=True) == "x"
+    assert order(silent, not_ours, local_only=True) == ""
+    assert decided(silent, not_ours, local_only=True).unproven == []
+    assert decided(silent, proven, local_only=True).chat.local_only
+
+
+def test_an_endpoints_local_only_reaches_the_backend_as_the_requests_own() -> None:
+    routes = table("{fallback: [a, cloud]}", "endpoint mine: {fallback: [a], local_only: true}")
+    assert decided(routes, model="mine").chat.local_only
+    assert not decided(routes).chat.local_only
 
 
 # --- what a backend lacks ---

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import socket
+from collections import defaultdict
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
@@ -19,6 +20,7 @@ from ..backends.http import Http
 from ..config.load import ConfigFailedError
 from ..config.places import Places
 from ..config.shadow import shadowed
+from ..config.unreached import advice, unreached
 from ..dispatch.dispatcher import Dispatcher
 from ..dispatch.generation import Generation
 from ..dispatch.purse import Purse
@@ -171,7 +173,11 @@ class Daemon:
         )
 
     def routes(self) -> RoutesResult:
-        never = dict(shadowed(self.generation.config.routes))
+        specs = self.generation.config.routes
+        never = dict(shadowed(specs))
+        missed: defaultdict[int, list[str]] = defaultdict(list)
+        for i, client, why in unreached(specs, self._journal.naming()):
+            missed[i].append(f"{why}: {advice(client)}")
         routes = self.generation.table.routes
         return RoutesResult(
             id=0,
@@ -182,6 +188,7 @@ class Daemon:
                     use=route.use,
                     hits=self._journal.hits[route.name],
                     never=f"{routes[never[i]].name} takes all of it" if i in never else "",
+                    missed="; ".join(missed[i]),
                 )
                 for i, route in enumerate(routes)
             ],

@@ -25,6 +25,8 @@ from .shadow import Shadows
 
 log = structlog.get_logger()
 
+MOST_CLIENTS = 200
+"""A client's name is what it says itself, and may be another in each request."""
 DIGITS = 4
 """Of a second in what is told: tenths of a millisecond."""
 
@@ -52,6 +54,8 @@ class Journal:
         """Chats that each route took, by its name; ``""`` are those that no route took."""
         self.named = 0
         """Chats that named a model."""
+        self._clients: dict[str, tuple[int, int]] = {}
+        """The chats of each client, and those of them that named a model; of the first `MOST_CLIENTS` clients."""
 
     def started(self, call: Call) -> None:
         self._began[call.request_id] = time.perf_counter()
@@ -75,6 +79,7 @@ class Journal:
         if run:
             self.named += bool(run.decision.named)
             self.hits[run.decision.route] += not run.decision.named
+            self._count(call, named=bool(run.decision.named))
         total_s = time.perf_counter() - self._began.pop(call.request_id)
         self._record(call, run, terminal, total_s)
         facts = _facts(call, run, terminal) | {"total_s": round(total_s, DIGITS)}
@@ -83,6 +88,15 @@ class Journal:
         self._source.hub.publish("decision", how, **facts)
         if run and isinstance(terminal, Done):
             self._shadows.consider(call, run, terminal, _tier(run))
+
+    def naming(self) -> dict[str, int]:
+        """Return the clients that named a model in all their chats since the daemon started, with their number."""
+        return {client: chats for client, (chats, named) in self._clients.items() if chats == named}
+
+    def _count(self, call: Call, *, named: bool) -> None:
+        if call.client and not call.embedding and (call.client in self._clients or len(self._clients) < MOST_CLIENTS):
+            chats, before = self._clients.get(call.client, (0, 0))
+            self._clients[call.client] = (chats + 1, before + named)
 
     def breaker(self, backend: str, state: BreakerState, reason: str) -> None:
         log.warning(f"breaker.{state.value}", backend=backend, reason=reason)
@@ -138,6 +152,8 @@ def _facts(call: Call, run: Run | None, terminal: Done | Error | None) -> dict[s
     }
     if run and run.decision.scores:
         facts |= {"scores": {name: round(score, 2) for name, score in run.decision.scores.items()}, "tier": _tier(run)}
+    if run and run.decided.factors:
+        facts["factors"] = run.decided.factors
     if run and run.decision.candidates:
         facts["why"] = "; ".join(run.decision.candidates[0].reasons)
     match terminal:

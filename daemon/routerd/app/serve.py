@@ -27,6 +27,7 @@ from ..models.prepare import prepare as prepare_model
 from ..models.reference import ModelReference, resolve
 from ..server.claim import SocketTakenError, claim, hold
 from ..server.notices import Hub
+from ..store.callers import LEDGER
 from ..store.measured import Measurements
 from ..store.writer import Store
 from ..supervisor.command import Command, CounterCommand, counter_command, worker_command
@@ -75,7 +76,7 @@ async def running(
         if looping(crashes, time.time()):
             log.warning("routerd.crash_loop", crashes=len(crashes), preload=False)
             first = without_preload(first)  # perhaps that is what it died of
-        store = Store(places.state / "ledger.db")
+        store = Store(places.state / LEDGER)
         failures = FailureLog()
         supervisor = Supervisor(
             places.state,

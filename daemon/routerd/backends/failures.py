@@ -80,6 +80,8 @@ _KIND_OF_CODE = {code: kind for kind, codes in CODES.items() for code in codes}
 _KIND_OF_STATUS = {status: kind for kind, statuses in STATUSES.items() for status in statuses}
 _SPEAKING = (401, 403, 404, 429)  # a message that mentions the context does not make these anything else
 _MAX_MESSAGE = 500
+_LOOKED_AT = 2**16
+"""Characters of an error that are looked at."""
 _SHORTEST_KEY = 8  # what is shorter guards nothing, and may be a word
 _READ = 4 * _MAX_MESSAGE
 _KEYS = re.compile(r"(?i)\b(?:sk|pk|rk|gsk|xai)[-_][\w*.-]{8,}|\bAIza[\w*-]{8,}|[\w-]*\*{3,}[\w*-]*|(?<=bearer )\S+")
@@ -98,15 +100,15 @@ def said(body: bytes) -> Said:
     try:
         value = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return Said(body.decode(errors="replace"))
+        return Said(body[:_LOOKED_AT].decode(errors="replace"))
     root = value.get("error") or value if isinstance(value, dict) else value
     if not isinstance(root, dict):
-        return Said(root if isinstance(root, str) else body.decode(errors="replace"))
+        return Said(root[:_LOOKED_AT] if isinstance(root, str) else body[:_LOOKED_AT].decode(errors="replace"))
     inner = root.get("innererror")
     candidates = [root.get("code"), inner.get("code") if isinstance(inner, dict) else None, root.get("type")]
     status = next((code for code in candidates if isinstance(code, int) and 400 <= code < 600), None)
     message = next((text for key in ("message", "detail", "error") if (text := _text(root.get(key)))), "")
-    return Said(message, tuple(code for code in candidates if isinstance(code, str)), status)
+    return Said(message[:_LOOKED_AT], tuple(code for code in candidates if isinstance(code, str)), status)
 
 
 def failed(

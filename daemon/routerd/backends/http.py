@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -18,17 +19,19 @@ import structlog
 from msgspec import Struct
 from msgspec.structs import replace
 
-from routerd_client.chat import ChatRequest
+from routerd_client.chat import ChatRequest, Part, TextPart
 from routerd_client.records import FailureKind
 
 from .. import __version__
 from ..config.http import HttpSpec, TimeoutSpec
+from ..config.types import Secret
 from ..routing.terms import Terms
 from ..routing.view import Limits
 from .base import BackendError, Emit, End, Limited, Piece, Sent
 from .failures import Said, failed, said
 from .format import ErrorInStreamError, Format, Reader, reading
 from .patience import Patience
+from .peer import CHALLENGE, LOCAL_ONLY, PROOF, PROOF_S, challenge, passed_on, proves
 from .rate_limits import rate_limits
 from .seats import Seats
 from .secrets import Secrets
@@ -48,9 +51,12 @@ HOPS = "x-routerd-hops"
 MAX_ERROR = 2**16
 """Bytes that are read of an error's body."""
 _MANY, _LONG = 500, 2**18
-"""Messages, and characters or parts of one, that take a while to write down."""
+"""Messages or parts of one, and characters, that take a while to write down."""
 MAX_ANSWER = 2**24
 """Characters of an answer: what is longer would not fit into a frame to the caller."""
+KNOWN_S = 10.0
+"""Seconds for which a server that gave no proof of keeping requests here is passed over. One that gave it is asked
+again before each request anyway."""
 _CLOSE_S = 1.0
 _SLICE = 2**15
 """Bytes of a stream that are read at once: there may be thousands of events in them."""
@@ -112,12 +118,14 @@ class HttpBackend:
         self._http = http
         self._seats = http.seats(self.identity, spec.concurrency)
         self._socket, self._url, self._place = _address(base_url, api.PATH)
+        self._stays = spec.local is True
+        self._asked_at = -math.inf
 
     def __repr__(self) -> str:
         return f"<HttpBackend {self.name} {self.kind} {self.model} at {self._place}>"
 
     def note(self) -> str:
-        return self._place if self._spec.local else "remote"
+        return self._place if self._spec.near else "remote"
 
     def refusal(self) -> BackendError | None:
         return None
@@ -131,7 +139,27 @@ class HttpBackend:
             vision=spec.vision,
             prefill=spec.prefill,
             embeddings=embeddings,
+            stays=self._stays or (False if perf_counter() - self._asked_at < KNOWN_S else None),
         )
+
+    async def ask_whether_it_stays(self) -> bool:
+        """Ask the server whether it is a routerd on this machine that keeps here what must stay here.
+
+        Asked anew each time: another program may have taken its place. Never raises.
+        """
+        self._stays, given = False, challenge()
+        with anyio.move_on_after(PROOF_S):
+            try:
+                key = await self._key(self._spec.api_key)
+                headers = {"accept-encoding": "identity", **self._headers(key), CHALLENGE: given, LOCAL_ONLY: "true"}
+                transport = self._http.transport(self._socket)
+                reply = await transport.get(self._url, headers, self._place)
+                self._stays = proves(given, reply.headers.get(PROOF, ""))
+                reply.close()
+            except BackendError:
+                pass  # who asks it for an answer learns why
+        self._asked_at = perf_counter()
+        return self._stays
 
     def busy(self) -> float:
         return self._seats.busy
@@ -148,7 +176,7 @@ class HttpBackend:
         body = self._written(chat, terms)
         if large:
             await asyncio.sleep(0)
-        errand = _Errand(self._url, body, chat.hops, patient=chat.when_full in (None, "wait"))
+        errand = _Errand(self._url, body, chat)
         return await self._ask(errand, emit, terms, partial(self._read, emit))
 
     def _written(self, chat: ChatRequest, terms: Terms) -> bytes:
@@ -162,18 +190,18 @@ class HttpBackend:
             message = f"the request cannot be written for {self._place}: {type(error).__name__}"
             raise BackendError(FailureKind.BAD_REQUEST, message) from None
 
-    async def embed(self, fields: Mapping[str, Any], hops: int, terms: Terms, emit: Emit) -> bytes:
-        """What the API answers to a request for embeddings with ``fields``, the model's name put in; it came through
-        ``hops`` routers.
+    async def embed(self, fields: Mapping[str, Any], chat: ChatRequest, terms: Terms, emit: Emit) -> bytes:
+        """Ask for embeddings with ``fields``, the model's name put in, and return the API's answer; ``chat`` is the
+        request as it was decided.
 
         Only for the kind ``openai``. Raises `BackendError`.
         """
         body = _encode({**fields, "model": terms.model or self._spec.model})
         _, url, _ = _address(self._base_url, EMBEDDINGS)
-        return await self._ask(_Errand(url, body, hops), emit, terms, self._read_bytes)
+        return await self._ask(_Errand(url, body, replace(chat, when_full=None)), emit, terms, self._read_bytes)
 
     async def _ask(self, errand: _Errand, emit: Emit, terms: Terms, read: Read[T]) -> T:
-        await self._seats.take(emit, patient=errand.patient)
+        await self._seats.take(emit, patient=errand.chat.when_full in (None, "wait"))
         began = perf_counter()
         try:
             return await self._authorized(errand, emit, terms, read)
@@ -182,7 +210,9 @@ class HttpBackend:
 
     async def _authorized(self, errand: _Errand, emit: Emit, terms: Terms, read: Read[T]) -> T:
         secret = terms.api_key or self._spec.api_key
-        key = await self._http.secrets.resolve(secret) if secret else ""
+        key = await self._key(secret)
+        if errand.chat.local_only and self._spec.local is None and not await self.ask_whether_it_stays():
+            raise _leaves(self._place)  # also where it was another program when this was decided
         try:
             return await self._post(errand, key, emit, terms, read)
         except BackendError as error:
@@ -193,18 +223,28 @@ class HttpBackend:
                 raise
         return await self._post(errand, newer, emit, terms, read)  # the key was changed meanwhile
 
+    async def _key(self, secret: Secret | None) -> str:
+        return await self._http.secrets.resolve(secret) if secret else ""
+
+    def _headers(self, key: str) -> dict[str, str]:
+        """Return the headers of each request."""
+        spec = self._spec
+        own = {name.lower(): value for name, value in spec.headers.items()}
+        return {"user-agent": f"routerd/{__version__}", **self._api.headers(key, spec), **own}
+
     async def _post(self, errand: _Errand, key: str, emit: Emit, terms: Terms, read: Read[T]) -> T:
         spec = self._spec
         headers = {
             "accept": "text/event-stream",
             "accept-encoding": "identity",
             "content-type": "application/json",
-            "user-agent": f"routerd/{__version__}",
-            **self._api.headers(key, spec),
-            **{name.lower(): value for name, value in spec.headers.items()},
+            **(passed_on(errand.chat) if spec.near or spec.routerd else {}),
+            **self._headers(key),
         }
+        if errand.chat.local_only:
+            headers[LOCAL_ONLY] = "true"  # whatever routes.yaml has among its headers
         if spec.base_url:  # there may be another router, or this one
-            headers[HOPS] = str(errand.hops + 1)
+            headers[HOPS] = str(errand.chat.hops + 1)
         transport = self._http.transport(self._socket)
         await emit(_SENT)
         status = 0
@@ -281,12 +321,11 @@ class HttpBackend:
 
 
 class _Errand(Struct, frozen=True):
-    """What is sent, and where: it came through ``hops`` routers, and waits for a seat where it is ``patient``."""
+    """A body, the URL it goes to, and the request it is for."""
 
     url: str
     body: bytes
-    hops: int
-    patient: bool = True
+    chat: ChatRequest
 
 
 class _Answer:
@@ -320,7 +359,14 @@ class _Answer:
 
 def _is_large(chat: ChatRequest) -> bool:
     """Whether ``chat`` takes a while to write down."""
-    return len(chat.messages) > _MANY or any(len(message.content or "") > _LONG for message in chat.messages)
+    return len(chat.messages) > _MANY or any(_is_long(message.content or "") for message in chat.messages)
+
+
+def _is_long(content: str | list[Part]) -> bool:
+    if isinstance(content, str):
+        return len(content) > _LONG
+    texts = (part.text if isinstance(part, TextPart) else part.image_url.url for part in content)
+    return len(content) > _MANY or any(len(text) > _LONG for text in texts)
 
 
 def _size(piece: Piece) -> int:
@@ -344,6 +390,12 @@ def _address(base_url: str, path: str) -> tuple[str, str, str]:
         return socket, f"http://localhost/v1{path}", socket
     parts = urlsplit(base_url)
     return "", parts._replace(path=parts.path.rstrip("/") + path).geturl(), parts.netloc
+
+
+def _leaves(place: str) -> BackendError:
+    message = f"{place} may forward a request that must stay on this machine"
+    hint = "if it answers by itself, say 'local: true' in its backend"
+    return BackendError(FailureKind.NOT_FOUND, message, hint=hint)
 
 
 def _times(own: TimeoutSpec, terms: Terms) -> TimeoutSpec:

@@ -169,7 +169,7 @@ class Transport:
             self._connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=_IDLE_S, ttl_dns_cache=60)
         # aiohttp has no public way to have another protocol.
         self._connector._factory = partial(_Protocol, asyncio.get_running_loop())  # type: ignore[assignment]
-        self._targets: dict[str, _Target] = {}
+        self._targets: dict[tuple[str, str], _Target] = {}
         self._used: WeakSet[ResponseHandler] = WeakSet()
 
     async def post(
@@ -180,22 +180,43 @@ class Transport:
         Redirects are not followed, and nothing is unpacked. Raises `BackendError` where no answer's head could be
         had.
         """
-        while (reply := await self._send(url, headers, body, on_connected, place)) is None:
+        return await self._reply("POST", url, headers, body, on_connected, place)
+
+    async def get(self, url: str, headers: Mapping[str, str], place: str) -> Reply:
+        """The same for a request without a body."""
+        return await self._reply("GET", url, headers, b"", lambda: None, place)
+
+    async def _reply(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes,
+        on_connected: Callable[[], None],
+        place: str,
+    ) -> Reply:
+        while (reply := await self._send(method, url, headers, body, on_connected, place)) is None:
             pass
         if isinstance(reply, BackendError):
             raise reply  # here, where no context ties it to an error that holds the request's headers
         return reply
 
     async def _send(
-        self, url: str, headers: Mapping[str, str], body: bytes, on_connected: Callable[[], None], place: str
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes,
+        on_connected: Callable[[], None],
+        place: str,
     ) -> Reply | BackendError | None:
         """The answer, or why there is none; None where the server had given up a connection that was kept for it,
         which says nothing of its health."""
         reused, began = False, 0.0
         try:
-            target = self._targets.get(url)
+            target = self._targets.get((method, url))
             if target is None:
-                target = self._targets[url] = _Target(url)
+                target = self._targets[method, url] = _Target(method, url)
             head = target.head(headers, len(body))
             connection = await self._connector.connect(target.request, [], _TIMEOUT)
             try:
@@ -246,9 +267,9 @@ class _Target:
     Raises ``ValueError`` for what is no address.
     """
 
-    def __init__(self, url: str) -> None:
-        self.request = aiohttp.ClientRequest("POST", URL(url), loop=asyncio.get_running_loop())
-        self._line = f"POST {self.request.url.raw_path_qs} HTTP/1.1"
+    def __init__(self, method: str, url: str) -> None:
+        self.request = aiohttp.ClientRequest(method, URL(url), loop=asyncio.get_running_loop())
+        self._line = f"{method} {self.request.url.raw_path_qs} HTTP/1.1"
         self._own = {
             name.lower(): value
             for name, value in self.request.headers.items()
@@ -258,7 +279,8 @@ class _Target:
     def head(self, headers: Mapping[str, str], size: int) -> bytes:
         """The head of a request with ``headers``, which win, and a body of ``size`` bytes. Raises ``ValueError``
         where one would end before its time."""
-        fields = {**self._own, **headers, "content-length": str(size)}
+        length = {"content-length": str(size)} if size or self._line.startswith("POST") else {}
+        fields = {**self._own, **headers, **length}
         lines = [self._line, *(f"{name}: {value}" for name, value in fields.items()), "", ""]
         if any(map(_CONTROL.search, lines)):
             raise ValueError("a control character in a header")

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from .http import HTTP_KINDS
+from .http import HTTP_KINDS, is_near
 from .report import Report
 from .schema import BACKEND_KINDS
 from .yamltree import Node, select
@@ -38,6 +38,10 @@ def _check_http(http: Node, path: str, report: Report) -> None:
         report.add(model, f"{path}.model: a model is needed", "the name the API knows it by")
     if base_url and isinstance(base_url.value, str):
         check_url(base_url, f"{path}.base_url", report)
+    local = http.get("local")
+    if local and local.value is True and not (base_url and is_near(str(base_url.value))):
+        what = f"'{base_url.value}' is another machine" if base_url else "the maker's API is another machine"
+        report.add(local, f"{path}.local: {what}, and local is for servers on this one", "take it out")
     if secret:
         check_secret(secret, f"{path}.api_key", report)
     if headers := http.get("headers"):

@@ -11,6 +11,7 @@ from .strategy import STRATEGIES
 from .yamltree import Node, select
 
 RESERVED = "routed"
+MOST_SCORE = 10
 """What a caller asks for who wants the routes to decide."""
 
 
@@ -125,12 +126,19 @@ def _check_bands(bands: Node, path: str, report: Report) -> None:
             if index < len(bands.elements()) - 1:
                 report.add(band, f"{path}[{index}]: a band without 'below' takes all that are left", "put it last")
         elif isinstance(below.value, int | float):
+            _check_score(below, f"{path}[{index}].below", report)
             if below.value <= last:
                 report.add(below, f"{path}[{index}].below: must be more than the band before it, {last:g}")
             last = float(below.value)
     elements = bands.elements()
     if elements and (below := elements[-1].get("below")) and below.value is not None:
         report.add(elements[-1], f"{path}: asks that score {last:g} or more have no band", "end with {use: NAME}")
+
+
+def _check_score(limit: Node, path: str, report: Report) -> None:
+    if isinstance(limit.value, int | float) and not 0 <= limit.value <= MOST_SCORE:
+        what = f"{path}: must be between 0 and {MOST_SCORE}, got {limit.source}"
+        report.add(limit, what, f"asks score 0 to {MOST_SCORE}")
 
 
 def _check_ab(node: Node, strategy_path: str, report: Report) -> None:
@@ -147,6 +155,8 @@ def _check_ab(node: Node, strategy_path: str, report: Report) -> None:
     limits = [element.value for element in below.elements()] if below else []
     if below and len(limits) != 2:
         report.add(below, f"{path}.below: two limits are compared, and {len(limits)} are given")
+    for limit in below.elements() if below else ():
+        _check_score(limit, f"{path}.below", report)
     elements = bands.elements()
     if len(elements) < 2:
         report.add(ab, f"{path}: it needs a second band, for asks that score more")

@@ -60,7 +60,9 @@ def _place(endpoint: str, tree: Node) -> Place:
 
 
 def _check_local(config: ConfigSpec, target: str, place: Place, path: str, report: Report) -> None:
-    remote = [name for name in backends_of(config, target) if not config.backends[name].local]
+    backends = {name: config.backends[name] for name in backends_of(config, target)}
+    # a server on this machine that says nothing of itself is asked whether it keeps requests here
+    remote = [name for name, spec in backends.items() if not spec.local and (spec.mlx or not spec.near)]
     if remote:
         what = f"it says local_only, and {', '.join(remote)} would leave the machine"
         report.add(place, f"{path}: {what}", "take them out, or take local_only out")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from ipaddress import ip_address
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
@@ -12,8 +13,6 @@ from .types import Duration, Secret, SecretSpec
 
 MESSAGES_MAX_TOKENS = 4096
 """Anthropic's messages must bound the answer: by this where nobody does."""
-
-_LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 class TimeoutSpec(Struct, frozen=True, kw_only=True):
@@ -47,6 +46,12 @@ class HttpSpec(Struct, frozen=True, kw_only=True):
     vision: bool = True
     prefill: bool = False
     """Whether it goes on from an answer's beginning, sent as the last message."""
+    local: bool | None = None
+    """True for a server that answers by itself, on this machine. Where absent, one on this machine may forward
+    requests: those that must stay here go to it only if it is another routerd, which keeps them here too."""
+    routerd: bool = False
+    """True for another routerd on another machine: context, session, priority and deadline go on to it. A server on
+    this machine gets them anyway."""
     timeouts: TimeoutSpec = TimeoutSpec()
 
     def __repr__(self) -> str:
@@ -59,9 +64,21 @@ class HttpSpec(Struct, frozen=True, kw_only=True):
         return list((fields | {"headers": list(self.headers)}).items())
 
     @property
-    def local(self) -> bool:
-        """Whether nothing that is sent leaves the machine."""
-        return self.base_url.startswith("unix:") or host(self.base_url) in _LOOPBACK
+    def near(self) -> bool:
+        """True where its address is on this machine. It may still forward requests."""
+        return is_near(self.base_url)
+
+
+@cache
+def is_near(base_url: str) -> bool:
+    """Return whether ``base_url`` is an address on this machine: a Unix socket, or loopback."""
+    if base_url.startswith("unix:"):
+        return True
+    name = host(base_url)
+    try:
+        return ip_address(name).is_loopback
+    except ValueError:
+        return name == "localhost" or name.endswith(".localhost")
 
 
 @cache

@@ -127,13 +127,21 @@ class BackendSpec(Struct, frozen=True, kw_only=True):
         return next(kind for kind in BACKEND_KINDS if getattr(self, kind))
 
     @property
+    def near(self) -> bool:
+        """True where it stands on this machine, as far as the file says; what is sent to it may still leave it."""
+        return self.http is None or (self.http.near and self.http.local is not False)
+
+    @property
     def local(self) -> bool:
-        """Whether nothing that is sent to it leaves the machine."""
-        return self.http is None or self.http.local
+        """True where nothing that is sent to it leaves the machine, as the file says."""
+        if self.mlx:
+            return len(set(self.mlx.hosts)) <= 1
+        return self.http is not None and self.http.local is True
 
     @property
     def bills(self) -> Literal["local", "prepaid", "metered"]:
-        return self.billing or ("local" if self.local else "metered")
+        free = self.http is None or self.http.near
+        return self.billing or ("local" if free else "metered")
 
 
 BACKEND_KINDS = ("mlx", *HTTP_KINDS)

@@ -21,7 +21,7 @@ from ..config.schema import ConfigSpec
 from ..config.strategy import EndpointSpec
 from ..gateway.token import FILE, Token
 from ..harness.roles import assign, context_of, doubtful, lacking, names
-from ..harness.setup import Edit, Harness, Setup
+from ..harness.setup import ROUTED, Edit, Harness, Setup
 from ..harness.table import HARNESSES
 from ..models.demo import DEMO
 from ..models.errors import ModelError
@@ -36,7 +36,7 @@ role_option = click.option(
     "chosen",
     multiple=True,
     metavar="ROLE=NAME",
-    help="What to ask for in a role, an endpoint or a backend; repeatable.",
+    help="What to ask for in a role: an endpoint, a backend, or routed, which leaves it to the routes; repeatable.",
 )
 tcp_option = click.option("--tcp", is_flag=True, help="Over TCP, where the agent could use the daemon's Unix socket.")
 
@@ -79,8 +79,8 @@ def plan(name: str, path: Path, text: str, chosen: Sequence[str], *, tcp: bool, 
 def _setup(
     config: ConfigSpec, roles: dict[str, str], here: Places, of_model: Callable[[str], int | None], *, tcp: bool
 ) -> Setup:
-    asked = tuple(dict.fromkeys((*roles.values(), *names(config))))
-    contexts = {name: context_of(config, name, of_model) for name in asked}
+    known = (ROUTED, *roles.values(), *names(config))
+    contexts = {name: context_of(config, name, of_model) for name in dict.fromkeys(known)}
     socket = click.get_current_context().obj
     return Setup(
         url=_url(config.http.listen if config.http else LISTEN) if tcp else "",

@@ -205,7 +205,7 @@ def _pyplot() -> Any:
         import_module("matplotlib").use("Agg")
         return import_module("matplotlib.pyplot")
     except ImportError:
-        click.echo("routerctl: --png needs matplotlib: pip install 'routerd[plot]'", err=True)
+        click.echo(f"routerctl: --png needs matplotlib: {sys.executable} -m pip install 'routerd[plot]'", err=True)
         sys.exit(EXIT_WRONG)
 
 

@@ -85,7 +85,7 @@ def _have_config(where: Places) -> ConfigSpec:
 def _warn(wanted: Setup, where: Places) -> None:
     """Of what will not work, though nothing stands in the way of installing it."""
     if passing(wanted.program):
-        hint = "it will vanish: uv tool install routerd, then install again"
+        hint = "it will vanish: make install, in routerd's folder, then install again"
         click.echo(f"warning: {wanted.program} is in a temporary folder; {hint}", err=True)
     for missing in unresolved(wanted):
         click.echo(f"warning: {missing.where}: {missing.why}. The agent does not see your shell's variables:", err=True)

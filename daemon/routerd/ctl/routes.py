@@ -10,7 +10,8 @@ from .common import daemon, json_option, print_json, table
 def command(as_json: bool) -> None:
     """List the routes in the order they are asked, and how often each was taken since the daemon started.
 
-    A route that can never match, because an earlier one takes all that it would, says so.
+    A route that can never match, because an earlier one takes all that it would, says so; so does one by client
+    whose client has named a model in all its requests since then, for a named model skips the routes.
 
     \b
     Examples:
@@ -27,4 +28,7 @@ def command(as_json: bool) -> None:
         for r in found.routes
     ]
     click.echo(table(rows) if rows else "no routes: everything goes to the default")
+    for route in found.routes:
+        if route.missed:
+            click.echo(f"warning: {route.name}: {route.missed}", err=True)
     click.echo(f"taken by no route: {found.default}; named a model: {found.named}")

@@ -18,6 +18,7 @@ from routerd_client.records import BreakerState, Candidate, FailureKind
 
 from .. import clock
 from ..backends.base import Backend, BackendError, End
+from ..backends.http import HttpBackend
 from ..health.failure import RULES
 from ..health.tracker import Health, Tracker
 from ..quality.degenerate import Finding
@@ -98,12 +99,24 @@ class Dispatcher:
             log.warning("route.broken", request=call.request_id, route=route, error=error)
         return decided
 
+    async def decide_proven(self, generation: Generation, call: Call, *, trace: bool = False) -> Decided:
+        """The same, made again where servers had to be asked whether they keep the request on this machine."""
+        decided = self.decide(generation, call, trace=trace)
+        if not decided.unproven:
+            return decided
+        async with anyio.create_task_group() as tasks:
+            for name in decided.unproven:
+                backend = generation.backends[name]
+                assert isinstance(backend, HttpBackend)  # of all others it is known
+                tasks.start_soon(backend.ask_whether_it_stays)
+        return self.decide(generation, call, trace=trace)
+
     async def _fitting(self, generation: Generation, call: Call) -> Decided:
         """The decision, made again as long as the first candidate hangs on a count of the prompt's tokens.
 
         Those behind it are counted only where it turns out too small; nobody is waited for beyond the deadline.
         """
-        decided = self.decide(generation, call)
+        decided = await self.decide_proven(generation, call)
         if not decided.unsure:
             return decided
         tokens: dict[str, int] = {}
@@ -152,7 +165,7 @@ class Dispatcher:
         return terminal
 
     def _out_of_bounds(self, call: Call, error: bounds.BadChatError) -> Error:
-        """The end of a request that nothing is to look at."""
+        """End a request that nothing else may look at."""
         terminal = Error(id=call.id, code=ErrorCode.BAD_REQUEST, message=str(error), request_id=call.request_id)
         call = replace(call, chat=bounds.bare(call.chat))
         self._observer.started(call)
@@ -314,7 +327,7 @@ class Dispatcher:
         reception = run.reception
         try:
             if run.call.embedding:
-                return await run.call.embedding.ask(backend, reception.receive, run.attempt_terms)
+                return await run.call.embedding.ask(backend, run.asked, reception.receive, run.attempt_terms)
             if not reception.timed:
                 return await backend.answer(run.asked, reception.receive, run.attempt_terms)
             found: End | BackendError | None = None
@@ -391,7 +404,7 @@ class Dispatcher:
 
 
 def _deadly(run: Run, process: str = "") -> BackendError:
-    """The failure of a request that model processes keep dying with: nothing says that another would not."""
+    """Make the failure of a request that model processes keep dying with; ``process`` is the last of them."""
     message = f"{run.deaths} model processes died while they answered this request"
     hint = "routerctl crashes shows how they died; change the request, or name a backend that is an API"
     failure = BackendError(FailureKind.BAD_REQUEST, message, hint=hint)

@@ -30,23 +30,22 @@ _VECTORS = msgspec.json.Decoder(Vectors)
 
 class Embedding:
     """What one request asks for in the place of an answer: ``texts``, as far as they are no tokens, among the
-    ``fields`` that are sent; it came through ``hops`` routers. ``vectors`` is None until they have come."""
+    ``fields`` that are sent. ``vectors`` is None until they have come."""
 
-    def __init__(self, fields: Mapping[str, Any], texts: list[str], hops: int = 0) -> None:
+    def __init__(self, fields: Mapping[str, Any], texts: list[str]) -> None:
         self.vectors: Vectors | None = None
         self.usage = Usage()
         self._fields = fields
         self._texts = texts
-        self._hops = hops
 
     def sized(self, chat: ChatRequest) -> ChatRequest:
         """``chat`` as what it costs hangs on: no answer, and each text by itself, since models add to each."""
         return replace(chat, messages=[Message("user", text) for text in self._texts], max_tokens=0, stream=False)
 
-    async def ask(self, backend: Backend, emit: Emit, terms: Terms) -> End:
-        """Have ``backend`` make them. Raises `BackendError`."""
+    async def ask(self, backend: Backend, chat: ChatRequest, emit: Emit, terms: Terms) -> End:
+        """Have ``backend`` make them, for ``chat`` as it was decided. Raises `BackendError`."""
         assert isinstance(backend, HttpBackend)  # no other says of itself that it can
-        body = await backend.embed(self._fields, self._hops, terms, emit)
+        body = await backend.embed(self._fields, chat, terms, emit)
         try:
             self.vectors = _VECTORS.decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

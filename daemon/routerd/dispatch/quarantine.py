@@ -29,7 +29,8 @@ class _Record(Struct, frozen=True):
 
 
 class Quarantine:
-    """Counts deaths by request. Requests are the same where their chats are, whoever asks and for whichever model."""
+    """Deaths of model processes, counted by request. Requests are the same where their chats are, whoever asks and for
+    whichever model."""
 
     def __init__(self, *, keep_s: float = KEEP_S, max_kept: int = MAX_KEPT) -> None:
         self._keep_s = keep_s
@@ -40,7 +41,7 @@ class Quarantine:
         return f"<Quarantine {len(self._records)} requests>"
 
     def deaths(self, chat: ChatRequest, now: float) -> tuple[int, float]:
-        """How many deaths are held against ``chat`` at ``now``, and for how many seconds yet."""
+        """Return how many deaths are held against ``chat`` at ``now``, and for how many seconds yet."""
         while self._records and (oldest := next(iter(self._records.items())))[1].until <= now:
             del self._records[oldest[0]]
         # Hashing reads the whole chat, and there is nearly always nothing to compare it with.
@@ -65,7 +66,7 @@ class Quarantine:
 
 
 def key(chat: ChatRequest) -> Key:
-    """Tells the chat from others by what a model is given, and not by who asks, for how long, or whom."""
+    """Identify the chat by what a model is given, and not by who asks, for how long, or whom."""
     given = replace(
         chat,
         model="",

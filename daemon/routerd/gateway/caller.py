@@ -13,12 +13,11 @@ from msgspec.structs import replace
 from routerd_client.chat import ChatRequest, Priority
 
 from ..backends.http import HOPS
+from ..backends.peer import CONTEXT, DEADLINE, LOCAL_ONLY, PRIORITY, SESSION
 from .format import BadRequestError
 
-CONTEXT = "x-routerd-context"
-LOCAL_ONLY = "x-routerd-local-only"
-PRIORITY = "x-routerd-priority"
-DEADLINE = "x-routerd-deadline"
+CLIENT = "x-routerd-client"
+"""For agents that cannot set their ``User-Agent``."""
 
 MOST_HOPS = 5
 """Routers that a request may come through: more are a circle."""
@@ -50,14 +49,18 @@ def laid_on(chat: ChatRequest, headers: Mapping[str, str]) -> ChatRequest:
         said["deadline_s"] = _seconds(text)
     if text := headers.get(HOPS):
         said["hops"] = _hops(text)
-    if session := next((value for name in SESSIONS if (value := headers.get(name))), ""):
+    if text := headers.get(SESSION):
+        said["session"] = _unicode(unquote(text))
+    elif session := next((value for name in SESSIONS if (value := headers.get(name))), ""):
         said["session"] = _unicode(session)
     return replace(chat, **said) if said else chat
 
 
 def client_name(headers: Mapping[str, str]) -> str:
     """Who asks: an agent by its own name (``claude-code``), any other program as it calls itself (``curl``,
-    ``openai-python``); ``""`` where it does not say."""
+    ``openai-python``), or by what the header `CLIENT` says; ``""`` where it does not say."""
+    if named := _unicode(headers.get(CLIENT, "")).strip().lower():
+        return named[:_MAX_NAME]
     product, _, version = _unicode(headers.get("user-agent", "")).partition(" ")[0].lower().partition("/")
     if version and not version[0].isdigit():
         product = f"{product.removeprefix('async')}-{version}"  # the SDKs: OpenAI/Python 3.1, AsyncOpenAI/Python 3.1
@@ -65,7 +68,7 @@ def client_name(headers: Mapping[str, str]) -> str:
 
 
 def _context(text: str) -> dict[str, str]:
-    """``platform=cli,task=plan``; values may be percent-encoded, as what is no ASCII and commas have to be."""
+    """``platform=cli,task=plan``; both may be percent-encoded, as what is no ASCII and commas have to be."""
     context: dict[str, str] = {}
     for pair in text.split(","):
         key, equals, value = pair.partition("=")
@@ -73,12 +76,12 @@ def _context(text: str) -> dict[str, str]:
             raise BadRequestError(
                 f"{CONTEXT}: {pair.strip()!r} is not key=value; write platform=cli,task=plan", CONTEXT
             )
-        context[_unicode(key.strip())] = _unicode(unquote(value.strip()))
+        context[_unicode(unquote(key.strip()))] = _unicode(unquote(value.strip()))
     return context
 
 
 def _unicode(text: str) -> str:
-    """``text`` of a header, in which bytes that are no UTF-8 stand as halves of characters, without them."""
+    """Replace the bytes of a header that are no UTF-8; they stand in ``text`` as halves of characters."""
     return text if text.isascii() else text.encode(errors="surrogateescape").decode(errors="replace")
 
 

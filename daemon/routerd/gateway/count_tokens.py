@@ -31,7 +31,8 @@ async def count_tokens(services: Services, ask: Ask) -> Reply:
     generation = services.generation
     try:
         bounds.check(chat)
-        decided = services.dispatcher.decide(generation, Call(0, ask.request_id, chat, client=client_name(ask.headers)))
+        call = Call(0, ask.request_id, chat, client=client_name(ask.headers))
+        decided = await services.dispatcher.decide_proven(generation, call)
     except bounds.BadChatError as error:
         raise BadRequestError(str(error)) from None
     except UnknownModelError as error:

@@ -50,10 +50,10 @@ async def embeddings(services: Services, ask: Ask) -> Reply:
         raise RefusedError(refusal(SHUTTING_DOWN))
     fields, left_out = unknown(ask.body, _KNOWN)
     chat = _chat(asked, fields, ask.headers)
-    embedding = Embedding(fields, _texts(asked), chat.hops)
+    embedding = Embedding(fields, _texts(asked))
     call = Call(0, ask.request_id, chat, client=client_name(ask.headers), embedding=embedding)
     generation = services.generation
-    _check(services, generation, call)
+    await _check(services, generation, call)
     end = await services.dispatcher.chat(generation, call, _nobody)
     told_of = {ROUTE: end.route, "x-routerd-attempts": str(len(end.attempts))}
     if isinstance(end, Error):
@@ -85,10 +85,10 @@ def _chat(asked: Body, fields: dict[str, Any], headers: Mapping[str, str]) -> Ch
     return replace(laid_on(chat, headers), session="")
 
 
-def _check(services: Services, generation: Generation, call: Call) -> None:
+async def _check(services: Services, generation: Generation, call: Call) -> None:
     """Raises `RefusedError` where nobody that could be asked gives embeddings."""
     try:
-        decision = services.dispatcher.decide(generation, call).decision
+        decision = (await services.dispatcher.decide_proven(generation, call)).decision
     except UnknownModelError:
         return  # who answers says so
     if decision.candidates or any(skipped.reason != NO_EMBEDDINGS for skipped in decision.skipped):

@@ -23,6 +23,7 @@ from routerd_client.chat import (
     ChatRequest,
     Usage,
 )
+from routerd_client.contexts import texts
 from routerd_client.protocol import Delta, Done, Error, ErrorCode, Routed
 from routerd_client.records import FailureKind
 
@@ -236,8 +237,10 @@ def unknown(body: bytes, known: frozenset[str]) -> tuple[dict[str, Any], list[st
 
 
 def told(metadata: Mapping[str, Any] | None) -> dict[str, str]:
-    """The caller's context as a request's ``metadata`` tells it: its texts, but for ``user_id``, a session's name."""
-    return {key: value for key, value in (metadata or {}).items() if isinstance(value, str) and key != "user_id"}
+    """The caller's context as a request's ``metadata`` tells it: its texts, numbers and booleans, but for ``user_id``,
+    a session's name."""
+    plain = {key: value for key, value in (metadata or {}).items() if isinstance(value, str | int | float)}
+    return texts({key: value for key, value in plain.items() if key != "user_id"})
 
 
 def session_of(cache_key: str | None, metadata: Mapping[str, Any] | None) -> str:

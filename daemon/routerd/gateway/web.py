@@ -17,6 +17,7 @@ from msgspec.structs import replace
 from routerd_client.protocol import Done, Error, ErrorCode, Routed
 
 from .. import __version__
+from ..backends.peer import CHALLENGE, PROOF, proof
 from ..dispatch.beside import beside_loop
 from ..dispatch.elements import TOO_MANY, too_many
 from ..dispatch.run import Call, Emit
@@ -123,6 +124,9 @@ class Front:
         id_ = self._services.new_request_id()
         format_ = format_of(request.path, request.headers)
         try:
+            if (given := request.headers.get(CHALLENGE)) is not None:
+                # No key is needed: the proof tells only those who can compute it, and a wrong key is reported as one.
+                return web.Response(status=204, headers={**self._head(id_), PROOF: proof(given)})
             if not _is_local(request.protocol.sockname):
                 await self._admit(request)
             return await self._answer(request, id_)

@@ -11,10 +11,11 @@ from .setup import Edit, Harness, Role, Setup, called
 
 def _llm_edits(setup: Setup) -> list[Edit]:
     folder = _llm_folder(setup)
-    models = [_llm_model(setup, name) for name in setup.names]
+    models = [_llm_model(setup, name) for name in setup.offered]
     return [
         Edit(path=folder / "extra-openai-models.yaml", format="yaml", patch=models, by="model_id"),
         Edit(path=folder / "keys.json", format="json", patch={"routerd": setup.token}),
+        Edit(path=folder / "default_model.txt", format="text", patch=f"routerd/{setup.roles['main']}"),
     ]
 
 
@@ -39,7 +40,7 @@ def _llm_model(setup: Setup, name: str) -> dict[str, Any]:
 LLM = Harness(
     about="llm (0.36)",
     next="llm -m routerd/{main} 'say hello'",
-    roles=(Role("main", "what you ask", ("primary",)),),
+    roles=(Role("main", "what you ask", routed=True),),
     edits=_llm_edits,
 )
 
@@ -47,7 +48,7 @@ OPEN_WEBUI = Harness(
     about="Open WebUI",
     next="open-webui serve; or in its pages: Admin Settings, Connections, OpenAI",
     roles=(
-        Role("main", "the conversation", ("primary",)),
+        Role("main", "the conversation", routed=True),
         Role("task", "titles, tags and searches", ("fast", "simple", "small", "secondary"), like="main"),
     ),
     environment=lambda setup: {

@@ -6,7 +6,7 @@ import json
 import shlex
 from typing import Any
 
-from .setup import Edit, Harness, Role, Setup
+from .setup import Edit, Harness, Role, Setup, called
 
 MAX_ANSWER = 8192
 """What an agent is told that an answer may have, in tokens, where it insists on a number; less of a small context."""
@@ -53,7 +53,7 @@ CLAUDE_CODE = Harness(
     about="Claude Code (2.1.197)",
     next="claude -p 'say hello'",
     roles=(
-        Role("main", "the conversation", ("primary",)),
+        Role("main", "the conversation", routed=True),
         Role("opus", "what asks for Opus", ("large", "heavy", "complex"), like="main"),
         Role("sonnet", "what asks for Sonnet", like="main"),
         Role("haiku", "titles and other short tasks", ("fast", "simple", "small", "secondary"), like="main"),
@@ -88,7 +88,7 @@ def _codex_edits(setup: Setup) -> list[Edit]:
 CODEX = Harness(
     about="Codex CLI (0.169.0)",
     next="codex exec 'say hello'",
-    roles=(Role("main", "the conversation", ("primary",)),),
+    roles=(Role("main", "the conversation", routed=True),),
     edits=_codex_edits,
 )
 
@@ -101,7 +101,7 @@ def _opencode(setup: Setup) -> dict[str, Any]:
         "npm": "@ai-sdk/openai-compatible",
         "name": "routerd",
         "options": {"baseURL": setup.base_url, "apiKey": f"{{file:{setup.token_file}}}"},
-        "models": {name: _opencode_model(setup, name) for name in setup.names},
+        "models": {name: _opencode_model(setup, name) for name in setup.offered},
     }
     return {
         "$schema": "https://opencode.ai/config.json",
@@ -125,7 +125,7 @@ OPENCODE = Harness(
     about="opencode (1.18.33)",
     next="opencode run 'say hello'",
     roles=(
-        Role("main", "the conversation", ("primary",)),
+        Role("main", "the conversation", routed=True),
         Role("small", "titles", ("fast", "simple", "secondary"), like="main"),
     ),
     edits=_opencode_edits,
@@ -144,9 +144,14 @@ def _aider_edits(setup: Setup) -> list[Edit]:
         "openai-api-base": setup.base_url,
         "openai-api-key": setup.token,
     }
-    edits = [Edit(path=setup.home / ".aider.conf.yml", format="yaml", patch=patch)]
+    headers = {"extra_params": {"extra_headers": called("aider")}}
+    settings = [{"name": f"openai/{name}", **headers} for name in setup.offered]
+    edits = [
+        Edit(path=setup.home / ".aider.conf.yml", format="yaml", patch=patch),
+        Edit(path=setup.home / ".aider.model.settings.yml", format="yaml", patch=settings, by="name"),
+    ]
     if known := {
-        f"openai/{name}": _aider_model(setup.contexts[name]) for name in setup.asked if name in setup.contexts
+        f"openai/{name}": _aider_model(setup.contexts[name]) for name in setup.offered if name in setup.contexts
     }:
         edits.append(Edit(path=setup.home / ".aider.model.metadata.json", format="json", patch=known))
     return edits
@@ -163,7 +168,7 @@ AIDER = Harness(
     about="aider (0.86.2)",
     next="aider --message 'say hello'",
     roles=(
-        Role("main", "the conversation", ("primary",)),
+        Role("main", "the conversation", routed=True),
         Role("weak", "commit messages and summaries", ("fast", "simple", "small", "secondary"), like="main"),
         Role("editor", "edits, in architect mode", like="main"),
     ),
@@ -187,6 +192,7 @@ def _continue_edits(setup: Setup) -> list[Edit]:
     for role, theirs in roles.items():
         if name := setup.roles.get(role):
             by_name.setdefault(name, []).extend(theirs)
+    by_name |= {name: ["chat"] for name in setup.offered if name not in by_name}
     patch = {
         "name": "routerd",
         "version": "1.0.0",
@@ -199,16 +205,17 @@ def _continue_edits(setup: Setup) -> list[Edit]:
 
 def _continue_model(setup: Setup, name: str, roles: list[str]) -> dict[str, Any]:
     where = {"provider": "openai", "model": name, "apiBase": setup.base_url, "apiKey": setup.token}
+    calls_itself = {"requestOptions": {"headers": {"x-routerd-client": "continue"}}}  # it adds a User-Agent of its own
     context = setup.contexts.get(name)
     limits = {"defaultCompletionOptions": {"contextLength": context, "maxTokens": _room(context)}} if context else {}
-    return {"name": f"routerd {name}", **where, "roles": roles, "capabilities": ["tool_use"], **limits}
+    return {"name": f"routerd {name}", **where, **calls_itself, "roles": roles, "capabilities": ["tool_use"], **limits}
 
 
 CONTINUE = Harness(
     about="Continue (1.5.47)",
     next="cn -p 'say hello'",
     roles=(
-        Role("main", "chat, edits and applying them", ("primary",)),
+        Role("main", "chat, edits and applying them", routed=True),
         Role("autocomplete", "what is suggested while you type", ("fast", "small"), optional=True),
         Role("summarize", "summaries", ("fast", "simple", "small", "secondary"), like="main"),
     ),
@@ -221,7 +228,7 @@ CONTINUE = Harness(
 OPENHANDS = Harness(
     about="OpenHands",
     next="openhands --override-with-envs; in its pages: Settings, LLM, Advanced: Custom Model, Base URL and API Key",
-    roles=(Role("main", "the conversation", ("primary",)),),
+    roles=(Role("main", "the conversation", routed=True),),
     environment=lambda setup: {
         "LLM_MODEL": f"openai/{setup.roles['main']}",
         "LLM_BASE_URL": setup.base_url,

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from .setup import Edit, Harness, Setup
+from .setup import ROUTED, Edit, Harness, Setup
 
 _CREWAI = '''\
 """Models for CrewAI's agents, from routerd."""
@@ -63,6 +63,7 @@ def _routes(process: str) -> Callable[[Setup], dict[str, Any]]:
         made = [
             {"name": f"{process}-{role}", "match": {"process": process, "role": role}, "use": name}
             for role, name in setup.roles.items()
+            if name != ROUTED
         ]
         return {"routes": made} if made else {}
 

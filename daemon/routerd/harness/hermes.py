@@ -37,7 +37,7 @@ def _config(setup: Setup) -> dict[str, Any]:
                 "key_env": _VARIABLE,
                 "extra_headers": called("hermes"),
                 "default_model": roles["primary"],
-                "models": {name: _model(setup, name) for name in setup.asked},
+                "models": {name: _model(setup, name) for name in setup.offered},
             }
         },
         "auxiliary": {task: _ask(setup, "auxiliary") for task in _SHORT_TASKS},
@@ -66,7 +66,7 @@ HERMES = Harness(
     about="Hermes Agent (0.19.0)",
     next="hermes chat -q 'say hello'",
     roles=(
-        Role("primary", "the conversation"),
+        Role("primary", "the conversation", routed=True),
         Role("delegation", "subagents", ("secondary",), like="primary"),
         Role("auxiliary", "titles, approvals and the like", ("fast", "simple", "small", "secondary"), short=True),
         Role("compression", "summaries of long conversations; its context must be no smaller", ("longctx",), "primary"),

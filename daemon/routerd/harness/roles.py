@@ -35,7 +35,8 @@ def lacking(harness: Harness, config: ConfigSpec, chosen: Mapping[str, str]) -> 
     return [
         role.name
         for role in harness.roles
-        if not (role.like or role.optional or role.name in chosen or known & {role.name, *role.wants})
+        if not (role.routed or role.like or role.optional or role.name in chosen)
+        and not known & {role.name, *role.wants}
     ]
 
 
@@ -73,9 +74,13 @@ def names(config: ConfigSpec) -> tuple[str, ...]:
 def context_of(config: ConfigSpec, name: str, of_model: Callable[[str], int | None]) -> int | None:
     """The longest prompt and answer together, in tokens, that anyone behind ``name`` takes; None where nobody's
     is known. ``of_model`` is asked for a local backend's model's own."""
-    target = config.default if name == ROUTED else name
-    known = [context for backend in backends_of(config, target) if (context := _context(config, backend, of_model))]
+    known = [context for backend in _behind(config, name) if (context := _context(config, backend, of_model))]
     return max(known, default=None)
+
+
+def _behind(config: ConfigSpec, name: str) -> list[str]:
+    """The backends behind ``name``; for the routes those of the default."""
+    return backends_of(config, config.default if name == ROUTED else name)
 
 
 def _context(config: ConfigSpec, backend: str, of_model: Callable[[str], int | None]) -> int | None:
@@ -95,12 +100,15 @@ def _exists(config: ConfigSpec, name: str) -> bool:
 
 def _fitting(role: Role, config: ConfigSpec, roles: Mapping[str, str]) -> str:
     """Endpoints before backends, for these have nobody behind them."""
-    wanted = [name for name in (role.name, *role.wants) if name != roles.get(role.unlike)]
+    if role.routed:
+        return ROUTED
+    other = roles.get(role.unlike)
+    wanted = [name for name in (role.name, *role.wants) if name not in (other, other == ROUTED and config.default)]
     found = next((name for known in (config.endpoints, config.backends) for name in wanted if name in known), "")
     if found or role.optional:
         return found
-    use = roles.get(role.like) or config.default
-    return use if not role.images or any(_sees(config, name) for name in backends_of(config, use)) else ""
+    use = roles.get(role.like) or ROUTED
+    return use if not role.images or any(_sees(config, name) for name in _behind(config, use)) else ""
 
 
 def _sees(config: ConfigSpec, backend: str) -> bool:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from msgspec import Struct
 
 ROUTED = "routed"
+"""The model name that leaves the choice to the routes."""
 
 
 def called(name: str) -> dict[str, str]:
@@ -20,7 +21,7 @@ class Setup(Struct, frozen=True, kw_only=True):
     """This daemon, as an agent is to reach it.
 
     ``url`` is its HTTP front's, without a path, ``token`` what that wants and ``token_file`` where that stands.
-    ``roles`` has the name to ask for in each of the agent's roles, ``names`` all that may be asked for, and
+    ``roles`` has the name to ask for in each of the agent's roles, ``names`` all that the configuration has, and
     ``contexts`` what is known of their contexts, in tokens.
     """
 
@@ -39,9 +40,9 @@ class Setup(Struct, frozen=True, kw_only=True):
         return f"{self.url}/v1"
 
     @property
-    def asked(self) -> tuple[str, ...]:
-        """The names that the roles ask for, each once."""
-        return tuple(dict.fromkeys(self.roles.values()))
+    def offered(self) -> tuple[str, ...]:
+        """The models that the agent may ask for, each once. Some agents take the first."""
+        return tuple(dict.fromkeys((ROUTED, *self.roles.values(), *self.names)))
 
     def folder(self, variable: str, *default: str) -> Path:
         """Where an agent keeps its files: what its variable says, else a folder under the home."""
@@ -65,16 +66,17 @@ class Edit(Struct, frozen=True, kw_only=True):
 class Role(Struct, frozen=True):
     """A part for which the agent has a model of its own.
 
-    Without a choice it gets the endpoint of its own name, else the first of ``wants`` that there is, else what
-    the role ``like`` has, else the default. Where it is ``optional``, only its own name and ``wants`` count, and not
-    what the role ``unlike`` has. A ``short`` one sends little, whatever its model's context. One of ``images``
-    is like another only where somebody behind that takes them.
+    Without a choice a ``routed`` one is left to the routes. Any other gets the endpoint of its own name, else the
+    first of ``wants`` that there is, else what the role ``like`` has, else the routes. Where it is ``optional``, only
+    its own name and ``wants`` count, and not what the role ``unlike`` has. A ``short`` one sends little, whatever its
+    model's context. One of ``images`` is like another only where somebody behind that takes them.
     """
 
     name: str
     about: str
     wants: tuple[str, ...] = ()
     like: str = ""
+    routed: bool = False
     unlike: str = ""
     optional: bool = False
     short: bool = False

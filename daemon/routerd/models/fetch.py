@@ -23,6 +23,7 @@ from . import listing
 from .download import Line
 from .errors import ModelError, PrepareError
 from .hub import Repository
+from .runtime import how_to_install
 from .transfer import part_of, receive
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def fetch(repository: Repository, revision: str) -> Path:
     try:
         from . import remote
     except ImportError as error:
-        raise PrepareError(f"models cannot be downloaded without {error.name}", hint=_how_to_install()) from error
+        raise PrepareError(f"models cannot be downloaded without {error.name}", hint=how_to_install()) from error
     if remote.offline():
         raise _offline(repository, revision)
     hub = remote.Remote(repository.name)
@@ -162,10 +163,6 @@ def _storage_error(repository: Repository, error: OSError) -> Line:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return Line(error=f"no room is left in {repository.root} for {repository.name}", hint=MAKE_ROOM)
     return Line(error=f"{repository.name} cannot be stored in {repository.root}: {error}")
-
-
-def _how_to_install() -> str:
-    return "pip install 'routerd[cpu]'" if sys.platform == "linux" else "pip install mlx-lm"
 
 
 if __name__ == "__main__":

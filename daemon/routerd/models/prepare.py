@@ -17,6 +17,7 @@ from .download import download
 from .errors import PrepareError
 from .lock import locked
 from .reference import ModelReference, converted_folder, dtype, resolve
+from .runtime import check_runtime
 
 CLEAR_S = 10.0
 LOCK_TIMEOUT_S = 6 * 3600.0
@@ -30,8 +31,10 @@ async def prepare(reference: ModelReference, cache_dir: Path, progress: Progress
 
     ``progress`` gets a phase (``download``, ``verify``, ``convert``) and its fraction, ``None`` where
     that is not known. Of several processes one does the work, the others wait for it. Cancelling
-    stops the work and leaves nothing that looks whole. Raises `ModelNotFoundError` and `PrepareError`.
+    stops the work and leaves nothing that looks whole. Raises `ModelNotFoundError` and `PrepareError`, and
+    `NoRuntimeError` where no model could be run anyway.
     """
+    check_runtime()
     if folder := await _resolve(reference, cache_dir):
         return folder
     lock = lock_file(reference, cache_dir)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -20,16 +20,21 @@ TEMPLATE_TOKENS = 16
 BYTES_A_TOKEN_MOST = 8
 """Text that is meant to be read does not get more bytes into its tokens, on average."""
 
+UNPROVEN = (
+    "local_only: it may forward the request (local: true says that it does not), or it is a routerd not asked yet"
+)
 NO_EMBEDDINGS = "it gives no embeddings"
 
 
 class Admission(Struct):
     """``admitted`` in the order to try; ``skipped`` with the reason. ``unsure``: whether the prompt fits these
-    depends on a count of its tokens that nobody has made."""
+    depends on a count of its tokens that nobody has made. ``unproven``: whether these keep a request that must stay on
+    this machine depends on an answer that they have not been asked for."""
 
     admitted: list[Item]
     skipped: list[Skipped]
     unsure: list[str]
+    unproven: list[str]
 
 
 def admit(
@@ -37,13 +42,13 @@ def admit(
     asking: Asking,
     wanted: Wanted,
     endpoint: EndpointSpec,
-    local: Container[str],
+    backends: Mapping[str, BackendSpec],
     *,
     local_only: bool,
 ) -> Admission:
     """Sort ``items`` into those that may answer and those that may not; a backend's first item counts that is
-    not drained. ``local``: the backends on this machine."""
-    admission = Admission([], [], [])
+    not drained."""
+    admission = Admission([], [], [], [])
     seen: set[str] = set()
     drained: dict[str, str] = {}
     inside = False  # whether a backend on this machine came before
@@ -55,14 +60,13 @@ def admit(
             continue
         seen.add(item.backend)
         limits = asking.view.limits(item.backend)
-        if item.backend in local:
-            inside, leaves = True, ""
-        elif local_only:
-            leaves = "local_only: it would leave the machine"
-        else:
-            leaves = (
-                "spill: explicit: only where the request names it" if inside and endpoint.spill == "explicit" else ""
-            )
+        spec = backends[item.backend]
+        spills = inside and not spec.near and endpoint.spill == "explicit"
+        inside = inside or spec.near
+        leaves = _leaves(spec, limits) if local_only else ""
+        leaves = leaves or ("spill: explicit: only where the request names it" if spills else "")
+        if leaves == UNPROVEN:
+            admission.unproven.append(item.backend)
         if why_not := leaves or _lacks(limits, asking.features):
             admission.skipped.append(Skipped(item.backend, why_not))
         elif overflow := _overflows(item.backend, limits, asking, admission.unsure):
@@ -73,6 +77,19 @@ def admit(
             admission.admitted.append(item)
     admission.skipped += [Skipped(backend, reason) for backend, reason in drained.items() if backend not in seen]
     return admission
+
+
+def _leaves(spec: BackendSpec, limits: Limits) -> str:
+    """Why a request that must stay on this machine may not go to the backend; ``""`` where it may."""
+    if spec.local:
+        return ""
+    if spec.mlx:
+        return "local_only: its model is shared with other machines"
+    if not spec.near:
+        return "local_only: it would leave the machine"
+    if limits.stays is None:
+        return UNPROVEN
+    return "" if limits.stays else "local_only: it may forward the request (local: true says that it does not)"
 
 
 def _lacks(limits: Limits, features: Features) -> str:
@@ -126,7 +143,7 @@ def _behind_local(items: list[Item], backends: dict[str, BackendSpec]) -> Iterat
     """The backends outside this machine that stand behind one inside it."""
     behind = False
     for item in items:
-        if backends[item.backend].local:
+        if backends[item.backend].near:
             behind = True
         elif behind:
             yield item.backend

@@ -28,7 +28,7 @@ _ANYTHING: msgspec.json.Decoder[Any] = msgspec.json.Decoder()
 
 
 class BadChatError(ValueError):
-    """A chat has a value that nobody can be asked with. The message begins with its place: ``sampling.seed``."""
+    """A value of a chat that nobody can be asked with. The message begins with its place: ``seed is``."""
 
 
 def check(chat: ChatRequest) -> None:
@@ -49,7 +49,7 @@ _USUAL = Sampling()
 
 
 def bare(chat: ChatRequest) -> ChatRequest:
-    """``chat`` without what `check` looks at but its messages: what can be recorded of one that is out of bounds."""
+    """Return ``chat`` without what `check` looks at but its messages: so one that is out of bounds can be recorded."""
     return replace(
         chat,
         tools=[],
@@ -92,7 +92,7 @@ def _too_deep(place: str) -> BadChatError:
 
 
 def _free(chat: ChatRequest) -> Iterator[tuple[str, Any]]:
-    """The parts of a chat that hold any JSON, each with its place."""
+    """Yield the parts of a chat that hold any JSON, each with its place."""
     for at, tool in enumerate(chat.tools):
         if tool.function.parameters:
             yield f"tools[{at}].function.parameters", tool.function.parameters
@@ -104,7 +104,7 @@ def _free(chat: ChatRequest) -> Iterator[tuple[str, Any]]:
 
 
 def _check_arguments(place: str, text: str) -> None:
-    """JSON text that some backends parse. Where it is none that is the model's own mistake, and passed on."""
+    """Check JSON text that some backends parse. Text that is none is a model's own mistake, and passed on."""
     if text.count("{") + text.count("[") <= MAX_DEPTH:
         return
     try:

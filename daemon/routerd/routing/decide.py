@@ -38,8 +38,10 @@ class Decided(Struct, frozen=True):
     """A decision, and what follows from it.
 
     ``chat`` has the route's overrides on it. ``items`` are the candidates as their strategy gave them.
-    ``unsure`` are candidates that the prompt may not fit: to be sure, count its tokens and decide again.
-    ``broken`` are routes whose matcher failed, with the error.
+    ``unsure`` are candidates that the prompt may not fit: to be sure, count its tokens and decide again. ``unproven``
+    were skipped though they may keep here what must stay here: ask them and decide again.
+    ``broken`` are routes whose matcher failed, with the error. ``factors`` say what each score is made of, by the
+    classifier's name.
     """
 
     decision: Decision
@@ -47,7 +49,9 @@ class Decided(Struct, frozen=True):
     terms: Terms
     items: list[Item]
     unsure: list[str]
+    unproven: list[str]
     broken: list[tuple[str, str]]
+    factors: dict[str, dict[str, int]]
 
 
 class _Destination(Struct, frozen=True):
@@ -79,10 +83,12 @@ def decide(
     terms = replace(endpoint.terms, **overrides.terms) if overrides.terms else endpoint.terms
     # any of the three will do: a route that sets it to false does not undo what the request asks for
     local_only = bool(features.chat.local_only or chat.local_only or endpoint.spec.local_only)
+    if local_only and not chat.local_only:
+        chat = replace(chat, local_only=True)  # backends go by what they are sent
     asking = Asking(features, view, table.scorers, seed, overrides.policy)
     wanted = Wanted(chat, terms, goes.route.name if goes.route else "")
     order = endpoint.strategy.order(asking)
-    admission = admit(order, asking, wanted, endpoint.spec, table.local, local_only=local_only)
+    admission = admit(order, asking, wanted, endpoint.spec, table.backends, local_only=local_only)
     items = prefer(admission.admitted, asking, goes.endpoint, endpoint.spec, table.backends)
     decision = Decision(
         route=wanted.route,
@@ -103,7 +109,9 @@ def decide(
         terms=_judged(terms, items),
         items=items,
         unsure=[backend for backend in admission.unsure if any(item.backend == backend for item in items)],
+        unproven=admission.unproven,
         broken=broken,
+        factors={name: score.factors for name, score in asking.scores.items() if score.factors},
     )
 
 
@@ -133,7 +141,7 @@ def _spilling(chat: ChatRequest, endpoint: Endpoint, items: list[Item], table: T
     """Where spill is active, a local backend that would let the request wait gives way to one elsewhere."""
     if endpoint.spec.spill != "active" or chat.when_full is not None:
         return chat
-    places = [table.backends[item.backend].local for item in items]
+    places = [table.backends[item.backend].near for item in items]
     return replace(chat, when_full="next") if True in places and False in places[places.index(True) :] else chat
 
 

@@ -52,7 +52,6 @@ class Table:
     def __init__(self, config: ConfigSpec, scorers: Mapping[str, Scorer], judge: Judge | None) -> None:
         self.default = config.default
         self.backends: dict[str, BackendSpec] = config.backends
-        self.local = frozenset(name for name, spec in config.backends.items() if spec.local)
         self.judge = judge
         """Says of a prompt and an answer how probably (0..10) a stronger model would do better."""
         self.scorers = {"rules": complexity, **scorers}

@@ -21,13 +21,15 @@ Policy = Literal["frugal", "burn", "fixed"]
 
 class Limits(Struct, frozen=True):
     """What a backend can do. ``context`` is prompt and answer together in tokens, None where unknown; ``prefill``:
-    it goes on from an answer's beginning; ``embeddings``: it makes vectors of texts."""
+    it goes on from an answer's beginning; ``embeddings``: it makes vectors of texts. ``stays``: whether requests stay
+    on this machine, for a server here of which the file does not say it; None where it has not been asked yet."""
 
     context: int | None = None
     tools: bool = True
     vision: bool = True
     prefill: bool = False
     embeddings: bool = False
+    stays: bool | None = None
 
 
 class Denial(Struct, frozen=True):

@@ -54,7 +54,7 @@ async def over_the_socket(socket: Path, prompt: str, mode: Mode, options: dict[s
 
 
 def _fits_a_frame(chat: protocol.Chat) -> bool:
-    """Whether MessagePack has all of its values: it has no integers over 64 bits."""
+    """Tell whether MessagePack has all values of ``chat``: it has no integers over 64 bits."""
     try:
         protocol.encoder.encode(chat)
     except OverflowError:

@@ -19,7 +19,7 @@ def _tool(parameters: dict[str, Any]) -> dict[str, Any]:
 
 
 def _nested(levels: int) -> dict[str, Any]:
-    """A JSON schema of this many levels."""
+    """Build a JSON schema of this many levels."""
     schema: dict[str, Any] = {"type": "integer"}
     for _ in range(levels):
         schema = {"items": schema}

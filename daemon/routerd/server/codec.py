@@ -12,7 +12,7 @@ UNREADABLE = (msgspec.MsgspecError, ValueError, RecursionError)
 """What the decoders raise at bytes they cannot take; text that is not UTF-8 and deep nesting among it."""
 
 UNSENDABLE = (OverflowError, RecursionError, TypeError, ValueError)
-"""What the encoders raise at an event that they cannot write: an integer over 64 bits, a frame over its limit."""
+"""Exceptions of the encoders at an event that they cannot write: an integer over 64 bits, a frame over its limit."""
 
 
 class FrameCodec:

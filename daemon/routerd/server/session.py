@@ -150,7 +150,7 @@ class Session:
             del self._open[request.id]
 
     def _terminal(self, event: Event) -> bytes:
-        """``event``, which ends a request, as bytes; where it cannot be written, an `Error` that says so. The
+        """Encode ``event``, which ends a request; where it cannot be written, an `Error` that says so. The
         connection and its other requests go on."""
         try:
             return self._codec.encode(event)

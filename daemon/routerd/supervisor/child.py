@@ -43,7 +43,7 @@ OomKilled = Callable[[], Awaitable[bool]]
 Reply = wire.Pong | wire.Counted | wire.Failed
 
 MALFORMED = (FrameTooLongError, msgspec.MsgspecError, ValueError, RecursionError)
-"""What decoding raises at bytes of a worker that are no message."""
+"""Exceptions of decoding at bytes of a worker that are no message."""
 
 
 class _Question:
@@ -167,7 +167,7 @@ class Worker:
             return False
         try:
             return await self._ask_oom()
-        except Exception:  # whoever waits for this process is told of its end all the same
+        except Exception:  # whoever waits for this process learns of its end all the same
             log.exception("worker.internal_error", backend=self._name, pid=self.pid)
             return False
 

@@ -43,7 +43,7 @@ class ProcessFailedError(Exception):
 
     @classmethod
     def of(cls, failure: Failure) -> ProcessFailedError:
-        """A new exception for one raise of ``failure``."""
+        """Make a new exception for one raise of ``failure``."""
         error = cls(failure.kind, failure.message, hint=failure.hint, retry_after_s=failure.retry_after_s)
         error.failure = failure
         return error

@@ -60,7 +60,7 @@ class Outgoing:
 
 
 def frame_of(message: wire.ToWorker) -> bytes:
-    """The frame that carries ``message``. Raises `ProcessFailedError`, ``bad_request``."""
+    """Make the frame that carries ``message``. Raises `ProcessFailedError`, ``bad_request``."""
     try:
         return pack(wire.encode(message))
     except FrameTooLongError as error:

@@ -283,7 +283,7 @@ class ModelProcess:
                 await self._load(worker)
                 await self._serve(worker)
                 await self._end(worker)
-            except Exception as error:  # ours, and no death of the model: those it answers are told so
+            except Exception as error:  # ours, and no death of the model
                 log.exception("model.internal_error", backend=self.name)
                 worker.condemn(own_mistake(error))
         await self._effects.recorded(worker.pid, self.name, False)

@@ -151,7 +151,7 @@ class _Memory:
                 return  # it is overdue: nobody overtakes it
 
     def admit(self) -> list[int]:
-        """The third rule: the numbers of the waiters that are taken in."""
+        """Apply the third rule: return the numbers of the waiters that are taken in."""
         admit = []
         taken = {name: slot.in_flight for name, slot in self._slots.items()}
         limits = {name: slot.limit for name, slot in self._slots.items() if self._open(slot)}

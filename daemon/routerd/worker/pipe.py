@@ -73,7 +73,7 @@ def _read(sock: socket.socket, inbox: Inbox, leave: Callable[[int], Any]) -> Non
 
 
 def _pack(message: FromWorker) -> bytes:
-    """The frame of ``message``, or of its failure where it cannot be sent: the loop that decodes must not end of it."""
+    """Pack ``message``, or its failure where it cannot be sent: the loop that decodes must not end of it."""
     try:
         return pack(encoder.encode(message))
     except wire.ENCODING_ERRORS as exc:

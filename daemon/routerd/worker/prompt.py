@@ -116,7 +116,7 @@ def _parts(model: Model, chat: ChatRequest, tools: list[dict[str, Any]]) -> tupl
 
 
 def _unicode(text: str) -> str:
-    """``text`` as the tokenizer can take it: an escape in a call's arguments may be half of a character."""
+    """Make ``text`` fit for the tokenizer: an escape in a call's arguments may be half of a character."""
     try:
         text.encode()
     except UnicodeEncodeError:

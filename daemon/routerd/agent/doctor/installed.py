@@ -61,7 +61,9 @@ def program(path: Path) -> Iterator[Finding]:
     elif (python := interpreter(path)) and not python.exists():
         yield fail("agent", f"{path} needs {python}, which is gone", f"install routerd again; {AGAIN}")
     elif passing(path):
-        yield warn("agent", f"{path} is in a temporary folder, and will vanish", f"uv tool install routerd; {AGAIN}")
+        yield warn(
+            "agent", f"{path} is in a temporary folder, and will vanish", f"make install, in routerd's folder; {AGAIN}"
+        )
     elif _VERSIONED.search(str(path)):
         yield warn("agent", f"{path} has a version in it: the next upgrade removes it", AGAIN)
 

@@ -12,6 +12,7 @@ from ...models.errors import ModelError
 from ...models.folder import check_folder
 from ...models.inventory import stored
 from ...models.reference import Kind, ModelReference, resolve
+from ...models.runtime import check_runtime
 from ...models.size import estimate
 from .finding import Finding, Scene, fail, ok, warn
 
@@ -22,7 +23,14 @@ SPARE = 0.9
 def models(scene: Scene) -> Iterator[Finding]:
     budget = _budget(scene)
     together = 0
-    for name, spec in _specs(scene.config):
+    specs = _specs(scene.config)
+    try:
+        if specs:
+            check_runtime()
+    except ModelError as error:
+        yield fail("models", str(error), error.hint)
+        return
+    for name, spec in specs:
         try:
             folder = _folder(spec, scene)
             if folder is None:

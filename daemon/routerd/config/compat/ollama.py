@@ -26,6 +26,14 @@ _CONVERSIONS = {
 }
 
 
+_FORWARDED = ("-cloud", ":cloud")
+
+
+def answers_itself(tag: str) -> bool:
+    """Return whether Ollama answers for ``tag`` on its machine, instead of asking its maker's cloud."""
+    return not tag.endswith(_FORWARDED)
+
+
 def conversion(tag: str) -> str:
     """The Hugging Face id for an Ollama tag; ``""`` for one that is not known here."""
     name = _CONVERSIONS.get(tag)

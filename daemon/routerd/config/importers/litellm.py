@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 from msgspec import Struct
 
 from ..compat.catalog import MAKERS, recipe_of
+from ..compat.ollama import answers_itself
+from ..http import is_near
 from ..yamltree import Node
 from .draft import Block, Draft, versioned
 
@@ -131,6 +133,8 @@ def _backend(draft: Draft, node: Node, name: str, params: Block, info: Block) ->
     spec: dict[str, Any] = {"model": theirs}
     if url := _address(prefix, base, provider):
         spec["base_url"] = url
+    if prefix in ("ollama", "ollama_chat") and is_near(url):
+        spec["local"] = answers_itself(theirs)
     if key := _key(params, provider, url):
         spec["api_key"] = key
     return {kind: {**spec, **_limits(params, info)}, **_quota(params), **_price(params, info)}

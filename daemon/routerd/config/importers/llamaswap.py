@@ -76,7 +76,9 @@ def _backend(draft: Draft, block: Block, macros: Mapping[str, str], load_timeout
     model, why = _model(words, options)
     if not model:
         draft.note(place, f"{block.path}: {why}; llama-swap goes on serving it at {LLAMA_SWAP}")
-        asked = {"model": macros["MODEL_ID"], "base_url": LLAMA_SWAP}
+        asked: dict[str, Any] = {"model": macros["MODEL_ID"], "base_url": LLAMA_SWAP}
+        if "llama-server" in " ".join(words[:3]):
+            asked["local"] = True  # of another program nobody knows whether it forwards requests
         return {"openai": asked | ({"concurrency": int(concurrency)} if concurrency else {})}
     spec: dict[str, Any] = {"model": model}
     if context := _whole(options, "-c", "--ctx-size"):

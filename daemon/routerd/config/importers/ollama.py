@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from ..compat.ollama import conversion
+from ..compat.ollama import answers_itself, conversion
 from ..report import Mark
 from .draft import Draft
 
@@ -63,7 +63,9 @@ def _backend(draft: Draft, tag: str, line: int) -> dict[str, Any]:
         draft.note(Mark(line, 1), f"{tag}: its conversion {converted} will be downloaded instead")
         return {"mlx": {"model": converted}}
     draft.note(Mark(line, 1), f"{tag}: no conversion for MLX is known; Ollama goes on serving it at {OLLAMA}")
-    return {"openai": {"model": tag, "base_url": OLLAMA}}
+    if not (own := answers_itself(tag)):
+        draft.note(Mark(line, 1), f"{tag}: Ollama forwards it to its cloud, so requests that must stay here skip it")
+    return {"openai": {"model": tag, "base_url": OLLAMA, "local": own}}
 
 
 def _read_modelfile(draft: Draft, text: str) -> None:
