@@ -11,11 +11,12 @@ DEVEXTRA := $(if $(filter Darwin,$(shell uname -s)),[dev],[cpu,dev])
 
 help:
 	@echo "make demo   install into .venv and run routerctl demo (MODEL=... takes any model)"
-	@echo "make test   install what the tests need and run them all"
+	@echo "make test   install what the tests need and run them all, but for those marked slow (make soak runs those)"
 	@echo "make test-agents   run real agents against it (Linux; installs them from their registries; 10 minutes)"
 	@echo "make lint types imports   the other checks of .ci/run"
 	@echo "make bench  the benchmarks, quickly"
-	@echo "make soak   hours of use in minutes, then the daemon killed 400 times and the ledger's writer 50 (Linux, half an hour)"
+	@echo "make soak   hours of use in minutes, then the daemon killed 400 times and the ledger's writer 50 (Linux, half an hour);"
+	@echo "            all architectures of mlx-lm"
 
 $(VENV)/installed: pyproject.toml client/pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("routerd needs Python 3.11 or newer; say: make PYTHON=python3.12 ...") if sys.version_info < (3, 11) else None'
@@ -61,6 +62,7 @@ soak: $(VENV)/dev
 	$(BIN)/python -m benchmarks.soak
 	ROUTERD_KILL_ROUNDS=100 $(BIN)/python -m pytest tests/process/test_orphans.py
 	ROUTERD_KILL_ROUNDS=50 $(BIN)/python -m pytest tests/process/test_ledger_kill.py
+	$(BIN)/python -m pytest -m slow
 
 clean:
 	rm -rf $(VENV) dist .mypy_cache .ruff_cache .hypothesis .import_linter_cache

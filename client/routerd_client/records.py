@@ -31,6 +31,7 @@ class FailureKind(OpenEnum):
     REFUSAL = "refusal"
     EMPTY = "empty"
     DEGENERATE = "degenerate"
+    INVALID_LOGITS = "invalid_logits"
     SPAWN_FAILED = "spawn_failed"
     LOAD_FAILED = "load_failed"
     OOM_KILLED = "oom_killed"
@@ -333,7 +334,8 @@ class ModelStatus(Struct, frozen=True, omit_defaults=True, kw_only=True):
     """One owned model process. Bytes for memory; seconds for the rest.
 
     ``idle_unload_s`` is what is left of keep_alive, ``None`` where nothing counts down. ``reserved_bytes``
-    is what it claims of the memory budget, ``memory_bytes`` what mlx holds now.
+    is what it claims of the memory budget, ``memory_bytes`` what mlx holds now. ``notice`` is what whoever uses the
+    model should know of it, ``""`` for nothing.
     """
 
     backend: str
@@ -349,6 +351,7 @@ class ModelStatus(Struct, frozen=True, omit_defaults=True, kw_only=True):
     pinned: bool = False
     restarts: int = 0
     error: str = ""
+    notice: str = ""
 
 
 class MemoryStatus(Struct, frozen=True, omit_defaults=True, kw_only=True):

@@ -55,6 +55,7 @@ RULES: dict[FailureKind, Rule] = {
     _K.REFUSAL: Rule(False, True, False, _C.UNAVAILABLE),
     _K.EMPTY: Rule(False, True, False, _C.UNAVAILABLE),
     _K.DEGENERATE: Rule(False, True, False, _C.UNAVAILABLE),
+    _K.INVALID_LOGITS: Rule(False, True, True, _C.UNAVAILABLE),
     _K.SPAWN_FAILED: Rule(False, True, True, _C.UNAVAILABLE),
     _K.LOAD_FAILED: Rule(False, True, True, _C.UNAVAILABLE),
     _K.OOM_KILLED: Rule(False, True, True, _C.UNAVAILABLE),

@@ -38,6 +38,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--load-while", type=Path, help="load for as long as this file exists")
     add("--hang-load", action="store_true", help="never become ready")
     add("--refuse-load", metavar="MESSAGE", help="say that the model cannot be loaded")
+    add("--alone", default="", metavar="WHY", help="say that the model answers one request at a time")
     add("--exit-code", type=int, help="exit with this code instead of becoming ready")
     add("--die-after-load", action="store_true", help="exit as soon as a first request comes")
     add("--tokens", type=int, default=3)
@@ -54,6 +55,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--child", type=Path, metavar="FILE", help="start a process of its own, and write its pid to this file")
     add("--garbage", action="store_true", help="answer with bytes that are no frame")
     add("--fail", metavar="KIND", help="fail every request, before its first token, with this FailureKind")
+    add("--fail-after", type=int, default=0, metavar="K", help="--fail after K tokens instead")
     add("--fail-while", type=Path, help="--fail only for as long as this file exists")
     add("--echo", action="store_true", help="the answer is the last user message")
     add("--deaf", action="store_true", help="stop reading the socket after the load: not even a Cancel is heard")
@@ -101,6 +103,7 @@ class FakeWorker:
                 reasoning=False,
                 versions={"fake": "1"},
                 memory=MEMORY,
+                alone=options.alone,
             )
         )
 
@@ -158,13 +161,17 @@ class FakeWorker:
         options, id_ = self.options, request.id
         if options.garbage:
             self._socket.sendall(b"\xff" * 64)
-        if options.fail and (options.fail_while is None or options.fail_while.exists()):
-            self._end(wire.Failed(id=id_, kind=FailureKind(options.fail), message=f"made to fail: {options.fail}"))
+        fails = options.fail and (options.fail_while is None or options.fail_while.exists())
+        if fails and not options.fail_after:
+            self._fail(id_)
             return
         words = request.chat.messages[-1].text.split(" ") if options.echo else [f"t{n}" for n in range(options.tokens)]
         words = words[: request.chat.max_tokens]
         self.send(wire.Prefill(id=id_, done=1, total=1))
         for number, word in enumerate(words):
+            if fails and number == options.fail_after:
+                self._fail(id_)
+                return
             self._misbehave(number)
             if self._wait(id_, number):
                 self._end(wire.Failed(id=id_, kind=FailureKind.CANCELLED, message="cancelled"))
@@ -194,6 +201,10 @@ class FakeWorker:
             if cancelled.wait(0.005):
                 return True
         return cancelled.wait(self.options.delay) if self.options.delay else cancelled.is_set()
+
+    def _fail(self, id_: int) -> None:
+        kind = FailureKind(self.options.fail)
+        self._end(wire.Failed(id=id_, kind=kind, message=f"made to fail: {kind.value}"))
 
     def _end(self, message: wire.Finished | wire.Failed) -> None:
         del self._cancelled[message.id]

@@ -50,6 +50,8 @@ class ModelProcess:
         """Seconds that its last load took, in an earlier daemon perhaps; 0 where none is known."""
         self.context: int | None = None
         """Tokens that a prompt and its answer may have together; None where nobody knows yet."""
+        self.alone = ""
+        """Why the model answers one request at a time, as its last worker found; ``""`` where it answers several."""
         self._effects = effects
         self._predecessors = predecessors
         self._state = State()
@@ -73,6 +75,11 @@ class ModelProcess:
     def in_flight(self) -> int:
         """Requests that were taken in and have not ended."""
         return self._leases
+
+    @property
+    def concurrency(self) -> int:
+        """How many requests it answers at a time, as far as is known."""
+        return 1 if self.alone else self.spec.concurrency
 
     @property
     def busy(self) -> bool:
@@ -127,7 +134,7 @@ class ModelProcess:
             name=name,
             residency=self.residency,
             in_flight=self._leases,
-            limit=self.spec.concurrency,
+            limit=self.concurrency,
             claim=max(held, self.peak) if held else 0,
             need=self.size.claim if self.size and self.asking else None,
             pinned=self.pinned and self.residency is Residency.READY,
@@ -156,6 +163,7 @@ class ModelProcess:
             pinned=self.pinned,
             restarts=self._restarts,
             error=self._state.error,
+            notice=f"answers one request at a time: {self.alone}" if self.alone else "",
         )
 
     def nudge(self) -> None:
@@ -299,6 +307,9 @@ class ModelProcess:
         if worker.ready and not worker.gone.is_set() and not self._stop_wanted:
             self._idle_since = anyio.current_time()
             self.load_s, self.context = worker.ready.load_s, _context(worker.ready, self.spec)
+            self.alone = worker.ready.alone
+            if self.alone:
+                log.warning("model.one_by_one", backend=self.name, reason=self.alone)
             self._step(Event.READY)
 
     async def _serve(self, worker: Worker) -> None:

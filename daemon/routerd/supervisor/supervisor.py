@@ -156,7 +156,7 @@ class Supervisor:
     def busy(self, name: str) -> float:
         """The model's requests, those that wait among them, per request it answers at a time; 0 for no such model."""
         process = self._fleet.get(name)
-        return (process.in_flight + len(self._queue.waiting(name))) / process.spec.concurrency if process else 0.0
+        return (process.in_flight + len(self._queue.waiting(name))) / process.concurrency if process else 0.0
 
     def wait(self, name: str) -> float:
         """Seconds until the model could begin another answer: its load, where it is not loaded, as long as the last
@@ -230,7 +230,7 @@ class Supervisor:
             raise ProcessFailedError(
                 FailureKind.OVERLOADED,
                 f"{waiting} requests wait for {name} already (max_queue)",
-                retry_after_s=min(MAX_PATIENCE, 1.0 + waiting / process.spec.concurrency),
+                retry_after_s=min(MAX_PATIENCE, 1.0 + waiting / process.concurrency),
             )
         if refusal := process.unavailable:
             # Its failure was told to those who waited for it; this one has not tried it.

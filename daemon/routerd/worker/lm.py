@@ -15,7 +15,13 @@ from typing import Any, NamedTuple
 
 import mlx.core as mx
 from mlx.utils import tree_flatten
-from mlx_lm.generate import BatchGenerator, TextStateMachine, make_text_state_machine
+from mlx_lm.generate import (
+    BatchGenerator,
+    TextStateMachine,
+    generate_step,
+    generation_stream,
+    make_text_state_machine,
+)
 from mlx_lm.models.cache import can_trim_prompt_cache, make_prompt_cache, trim_prompt_cache
 from mlx_lm.sample_utils import apply_min_p, apply_top_k, apply_top_p, make_logits_processors, make_sampler
 from mlx_lm.utils import load_adapters, load_config, load_model, load_tokenizer
@@ -23,6 +29,7 @@ from mlx_lm.utils import load_adapters, load_config, load_model, load_tokenizer
 from ..models.errors import BrokenModelError
 from . import defaults
 from .literal import Literal
+from .template import check_template
 
 __all__ = [
     "KvCaches",
@@ -31,8 +38,12 @@ __all__ = [
     "apply_min_p",
     "apply_top_k",
     "apply_top_p",
+    "flattened",
+    "generate_step",
+    "generation_stream",
     "load",
     "make_logits_processors",
+    "make_prompt_cache",
     "make_sampler",
 ]
 
@@ -173,12 +184,21 @@ class Model:
         )
         # Constructing it wires all the memory the device recommends; several processes may not do so each.
         generator.close()
+        self.limit_memory()
+        return generator
+
+    def limit_memory(self) -> None:
+        """Set what mlx may wire, take and keep: the weights, and this process's share."""
         if mx.metal.is_available():
             mx.set_wired_limit(sum(array.nbytes for _, array in tree_flatten(self.model.parameters())))
         mx.set_cache_limit(self.share.buffers)
         if self.share.memory:
             mx.set_memory_limit(self.share.memory)
-        return generator
+
+    @property
+    def single_precision(self) -> bool:
+        """Whether it computes in 32 bits alone: whatever is off there by more than a little is a mistake."""
+        return all(array.dtype == mx.float32 for _, array in tree_flatten(self.model.parameters()))
 
 
 def _special_tokens(tokenizer: Any) -> set[str]:
@@ -212,13 +232,22 @@ class KvCaches:
         return sum(layer.nbytes for layer in cache)
 
     def can_trim(self, cache: Any) -> bool:
-        return bool(can_trim_prompt_cache(cache))
+        # A chunked cache says so also once it has forgotten its beginning.
+        return bool(can_trim_prompt_cache(cache)) and not any(
+            getattr(layer, "start_position", 0) for layer in flattened(cache)
+        )
 
     def copy(self, cache: Any, trim: int) -> Any:
         copied = copy.deepcopy(cache)
         if trim:
             trim_prompt_cache(copied, trim)
         return copied
+
+
+def flattened(cache: Any) -> Iterator[Any]:
+    """The caches in ``cache``, those that a layer has several of one by one."""
+    for layer in cache:
+        yield from flattened(layer.caches) if hasattr(layer, "caches") else (layer,)
 
 
 def settle(cache: Any) -> Any:
@@ -310,12 +339,15 @@ def _load_tokenizer(folder: Path, config: dict[str, Any]) -> Any:
     try:
         # False, not None: None asks on the terminal whether to run the folder's own code.
         settings = {"trust_remote_code": False}
-        return load_tokenizer(folder, settings, eos_token_ids=config.get("eos_token_id"))
+        tokenizer = load_tokenizer(folder, settings, eos_token_ids=config.get("eos_token_id"))
     except Exception as exc:  # transformers raises whatever a damaged file leads to, KeyErrors too
         raise BrokenModelError(
             f"the tokenizer cannot be loaded: {exc!r}",
-            hint="tokenizer.json or tokenizer_config.json is damaged or missing: download the model again",
+            hint="its tokenizer files or config.json are damaged, or do not fit each other: download the model again",
         ) from exc
+    if tokenizer.has_chat_template:
+        check_template(tokenizer, folder)
+    return tokenizer
 
 
 def _read_weights(model: Any, report: Callable[[float], None]) -> None:
@@ -345,6 +377,10 @@ def memory() -> tuple[int, int, int]:
     peak = max(active, mx.get_peak_memory())
     mx.reset_peak_memory()
     return active, peak, mx.get_cache_memory()
+
+
+def is_finite(value: Any) -> bool:
+    return bool(mx.isfinite(value).item())
 
 
 def likeliest(logprobs: Any, count: int) -> list[tuple[int, float]]:
