@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -12,6 +13,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import mlx.core as mx
 import pytest
 
 from routerd.wire import Loading
@@ -268,3 +270,18 @@ def test_what_a_library_prints_as_it_ends_the_load_is_the_reason(tmp_path: Path)
         assert "pip install ai2-olmo" in failed.message
         assert failed.hint
         assert worker.process.wait(5) == 3
+
+
+def test_weights_that_the_index_does_not_name_are_not_loaded(tmp_path: Path) -> None:
+    folder = make_tiny_model(tmp_path / "model")
+    names = list(mx.load(str(folder / "model.safetensors")))
+    with WorkerClient(folder) as worker:
+        worker.ready()
+        expected = worker.chat(ask()).text
+    shutil.copy(make_tiny_model(tmp_path / "other", seed=7) / "model.safetensors", folder / "model_old.safetensors")
+    index = {"weight_map": dict.fromkeys(names, "model.safetensors")}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    with WorkerClient(folder) as worker:
+        worker.ready()
+
+        assert worker.chat(ask()).text == expected

@@ -25,17 +25,22 @@ def check_folder(folder: Path) -> None:
         raise BrokenModelError(f"{folder / 'config.json'} names no model_type", hint="is this a language model?")
     if not any((folder / name).exists() for name in TOKENIZERS):
         raise BrokenModelError(f"{folder} has no tokenizer ({', '.join(TOKENIZERS)})", hint=DOWNLOAD_AGAIN)
-    for weights in _weight_files(folder):
+    for weights in weight_files(folder):
         _check_safetensors(weights)
 
 
-def _weight_files(folder: Path) -> list[Path]:
+def weight_files(folder: Path) -> list[Path]:
+    """The files of weights: those that the index names, and every ``model*.safetensors`` where there is none.
+
+    Raises `BrokenModelError` where one is missing.
+    """
     files = sorted(folder.glob("model*.safetensors"))
     index = folder / "model.safetensors.index.json"
     if index.exists():
         named = set(_read_json(index, hint=DOWNLOAD_AGAIN).get("weight_map", {}).values())
         if missing := sorted(named - {file.name for file in files}):
             raise BrokenModelError(f"{folder} lacks {missing[0]} (and {len(missing) - 1} more)", hint=DOWNLOAD_AGAIN)
+        files = [file for file in files if file.name in named]
     if not files:
         raise BrokenModelError(
             f"{folder} has no model*.safetensors",

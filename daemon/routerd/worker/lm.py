@@ -9,8 +9,10 @@ import copy
 import logging
 import re
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import mlx.core as mx
@@ -27,6 +29,7 @@ from mlx_lm.sample_utils import apply_min_p, apply_top_k, apply_top_p, make_logi
 from mlx_lm.utils import load_adapters, load_config, load_model, load_tokenizer
 
 from ..models.errors import BrokenModelError
+from ..models.folder import weight_files
 from . import defaults
 from .literal import Literal
 from .template import check_template
@@ -262,11 +265,12 @@ def load(folder: Path, report: Callable[[float], None], adapter: Path | None = N
     ``adapter`` is a folder with a fine-tuning of it, as mlx-lm writes them. Blocks. Raises
     `BrokenModelError` for the tokenizer and the adapter, and whatever mlx_lm or mlx raise for the rest.
     """
-    model, config = load_model(folder, lazy=True)
-    if adapter is not None:
-        _apply_adapter(model, adapter)
-    tokenizer = _load_tokenizer(folder, config)
-    _read_weights(model, report)
+    with _without_strays(folder) as view:
+        model, config = load_model(view, lazy=True)
+        if adapter is not None:
+            _apply_adapter(model, adapter)
+        tokenizer = _load_tokenizer(folder, config)
+        _read_weights(model, report)
     return Model(model, tokenizer, defaults.context(config, tokenizer), defaults.sampling(folder))
 
 
@@ -275,7 +279,8 @@ def outline(folder: Path) -> Model:
 
     Blocks. Raises as `load` does.
     """
-    model, config = load_model(folder, lazy=True)
+    with _without_strays(folder) as view:
+        model, config = load_model(view, lazy=True)
     tokenizer = _load_tokenizer(folder, config)
     outlined = Model(model, tokenizer, defaults.context(config, tokenizer), defaults.sampling(folder))
     outlined.vocab = config.get("vocab_size") or config.get("text_config", {}).get("vocab_size") or len(tokenizer)
@@ -305,6 +310,22 @@ def indivisible(model: Model, ranks: int) -> str:
     if not model.has_chat_template:
         return "it has no chat template, and the server would use one of its own"
     return ""
+
+
+@contextmanager
+def _without_strays(folder: Path) -> Iterator[Path]:
+    """Give ``folder`` without weights that its index does not name, as mlx-lm would load them too. It is made of links,
+    and there while the block runs."""
+    wanted = {file.name for file in weight_files(folder)}
+    strays = {file.name for file in folder.glob("model*.safetensors")} - wanted
+    if not strays:
+        yield folder
+        return
+    with TemporaryDirectory() as view:
+        for file in folder.iterdir():
+            if file.name not in strays:
+                Path(view, file.name).symlink_to(file.resolve())
+        yield Path(view)
 
 
 def _apply_adapter(model: Any, folder: Path) -> None:
