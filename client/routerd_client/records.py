@@ -28,6 +28,7 @@ class FailureKind(OpenEnum):
     CONTEXT_OVERFLOW = "context_overflow"
     CONTENT_FILTERED = "content_filtered"
     BAD_REQUEST = "bad_request"
+    UNSUPPORTED = "unsupported"
     REFUSAL = "refusal"
     EMPTY = "empty"
     DEGENERATE = "degenerate"
@@ -83,11 +84,15 @@ class Candidate(Struct, frozen=True):
 
 
 class Skipped(Struct, frozen=True, omit_defaults=True):
-    """A backend that may not answer now, and the reason; ``failure`` is the one it would end in, where that is sure."""
+    """A backend that may not answer now, and the reason; ``failure`` is the one it would end in, where that is sure.
+
+    ``permanent``: nor later, until somebody changes the backend, its files or the configuration.
+    """
 
     backend: str
     reason: str
     failure: FailureKind | None = None
+    permanent: bool = False
 
 
 class Decision(Struct, frozen=True, omit_defaults=True, kw_only=True):

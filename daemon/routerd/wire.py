@@ -75,10 +75,12 @@ class Ready(Struct, frozen=True, kw_only=True, tag="ready"):
 
 
 class LoadFailed(Struct, frozen=True, kw_only=True, tag="load_failed"):
-    """The model cannot be loaded; the worker exits with code 3 right after."""
+    """The model cannot be loaded; the worker exits with code 3 right after. ``permanent``: nor can it later, as it
+    is."""
 
     message: str
     hint: str = ""
+    permanent: bool = True
 
 
 class Prefill(Struct, frozen=True, kw_only=True, tag="prefill"):

@@ -9,8 +9,11 @@ from routerd_client.records import FailureKind, Residency
 
 from .. import wire
 from ..config.schema import MlxSpec
+from ..routing.admit import NO_TOOLS
+from ..routing.features import offers_tools
 from ..routing.terms import Terms
 from ..routing.view import Limits
+from ..supervisor.child import Worker
 from ..supervisor.errors import ProcessFailedError
 from ..supervisor.stream import Stream
 from ..supervisor.supervisor import Supervisor
@@ -46,7 +49,7 @@ class MlxBackend:
 
     def limits(self) -> Limits:
         context = self._supervisor.context(self.name) or self._context
-        return Limits(context=context, vision=False, prefill=self._prefill)
+        return Limits(context=context, tools=self._supervisor.tools(self.name), vision=False, prefill=self._prefill)
 
     def busy(self) -> float:
         return self._supervisor.busy(self.name)
@@ -71,15 +74,30 @@ class MlxBackend:
                 priority=chat.priority or Priority.NORMAL,
                 patient=chat.when_full in (None, "wait"),
             ) as worker:
+                _check_tools(worker, chat)
                 with worker.generate(chat) as stream:
                     return await _relay(stream, emit)
         except ProcessFailedError as error:
             raise _failed(error) from error
 
 
+def _check_tools(worker: Worker, chat: ChatRequest) -> None:
+    """Raise `ProcessFailedError` where only the loaded model shows that it cannot call tools."""
+    if worker.ready and not worker.ready.tools and offers_tools(chat):
+        hint = "its calls have no form that mlx-lm reads: ask a model that has, or leave the tools out"
+        raise ProcessFailedError(FailureKind.UNSUPPORTED, NO_TOOLS, hint=hint)
+
+
 def _failed(error: ProcessFailedError) -> BackendError:
     # Whoever comes in the meantime is told so by the supervisor, at once.
-    return BackendError(error.kind, error.message, hint=error.hint, retry_after_s=error.retry_after_s, cools=False)
+    return BackendError(
+        error.kind,
+        error.message,
+        hint=error.hint,
+        retry_after_s=error.retry_after_s,
+        cools=False,
+        permanent=error.permanent,
+    )
 
 
 async def _relay(stream: Stream, emit: Emit) -> End:

@@ -245,7 +245,7 @@ class Run:
 
     def failed(self, failure: BackendError) -> Error:
         """The request ends with this failure, though others might have been asked."""
-        code = ErrorCode.INTERRUPTED if self.reception.released else RULES[failure.kind].code
+        code = ErrorCode.INTERRUPTED if self.reception.released else _code(failure)
         return self.error(
             code, failure.message, hint=failure.hint, retry_after=failure.retry_after_s, failure=failure.kind
         )
@@ -258,9 +258,22 @@ class Run:
         code, kind = verdict([last.kind] if last else denials)
         if denials and not any(denials) and not self.passed_over:
             code = ErrorCode.BAD_REQUEST  # none of them ever can
+        elif self._permanent(last):
+            code, retry_after = ErrorCode.CONFIG, None
         message = f"no backend of {self.decision.endpoint} could answer: " + "; ".join(reasons)
         hint = last.hint if last and last.hint else _HINTS.get(code, "routerctl status shows every backend's state")
         return self.error(code, message, hint=hint, retry_after=retry_after, failure=kind)
+
+    def _permanent(self, last: BackendError | None) -> bool:
+        """Whether nobody can answer before somebody changes something: the last attempt's failure, and all else."""
+        skipped = [each for each in self.decision.skipped if each.failure]
+        if self.passed_over or not all(each.permanent for each in skipped):
+            return False
+        return last.permanent if last else bool(skipped)
+
+
+def _code(failure: BackendError) -> ErrorCode:
+    return ErrorCode.CONFIG if failure.permanent else RULES[failure.kind].code
 
 
 def verdict(failures: Iterable[FailureKind | None]) -> tuple[ErrorCode, FailureKind | None]:
@@ -273,7 +286,7 @@ def verdict(failures: Iterable[FailureKind | None]) -> tuple[ErrorCode, FailureK
 
 def telling(last: BackendError | None, failure: BackendError) -> BackendError:
     """Which of two failures the caller is told of: the newer, but for one after which the request may succeed later."""
-    if last and RULES[last.kind].code in _RETRYABLE and RULES[failure.kind].code not in _RETRYABLE:
+    if last and _code(last) in _RETRYABLE and _code(failure) not in _RETRYABLE:
         return last
     return failure
 

@@ -52,6 +52,7 @@ RULES: dict[FailureKind, Rule] = {
     _K.CONTEXT_OVERFLOW: Rule(False, True, False, _C.CONTEXT_OVERFLOW, callers=True),
     _K.CONTENT_FILTERED: Rule(False, False, False, _C.CONTENT_FILTERED, callers=True),
     _K.BAD_REQUEST: Rule(False, False, False, _C.BAD_REQUEST, callers=True),
+    _K.UNSUPPORTED: Rule(False, True, False, _C.BAD_REQUEST, callers=True),
     _K.REFUSAL: Rule(False, True, False, _C.UNAVAILABLE),
     _K.EMPTY: Rule(False, True, False, _C.UNAVAILABLE),
     _K.DEGENERATE: Rule(False, True, False, _C.UNAVAILABLE),

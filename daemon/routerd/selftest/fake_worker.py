@@ -39,6 +39,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--hang-load", action="store_true", help="never become ready")
     add("--refuse-load", metavar="MESSAGE", help="say that the model cannot be loaded")
     add("--alone", default="", metavar="WHY", help="say that the model answers one request at a time")
+    add("--no-tools", action="store_true", help="say that the model cannot call tools")
     add("--exit-code", type=int, help="exit with this code instead of becoming ready")
     add("--die-after-load", action="store_true", help="exit as soon as a first request comes")
     add("--tokens", type=int, default=3)
@@ -99,7 +100,7 @@ class FakeWorker:
                 context=options.context,
                 vocab=384,
                 load_s=options.load_seconds,
-                tools=False,
+                tools=not options.no_tools,
                 reasoning=False,
                 versions={"fake": "1"},
                 memory=MEMORY,

@@ -50,6 +50,12 @@ WORKERS: tuple[Fault, ...] = (
         midway(K.INVALID_LOGITS),
     ),
     _fault(
+        "cannot do it",
+        "its model turns out to lack what the request needs",
+        Worker(options="--fail unsupported"),
+        everywhere(tries="first: unsupported, second"),
+    ),
+    _fault(
         "broken chat template",
         "its model's chat template does not compile",
         Worker(options="--refuse-load 'the chat template does not compile (line 3)'"),

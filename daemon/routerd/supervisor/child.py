@@ -249,7 +249,9 @@ class Worker:
 
     def _explain(self) -> ProcessFailedError:
         if self.refused:
-            return ProcessFailedError(FailureKind.LOAD_FAILED, self.refused.message, hint=self.refused.hint)
+            refused = self.refused
+            kind = FailureKind.LOAD_FAILED
+            return ProcessFailedError(kind, refused.message, hint=refused.hint, permanent=refused.permanent)
         if self._condemned:
             return self._condemned
         return explain(

@@ -11,6 +11,7 @@ from anyio import to_thread
 from msgspec import Struct
 
 from ..config.schema import MlxSpec
+from ..models.chat_template import shows_tools
 from ..models.size import read_context
 from .effects import Find
 from .errors import ProcessFailedError
@@ -25,10 +26,12 @@ LOOK_AGAIN_S = 10.0
 
 class Outlook(Struct, frozen=True):
     """``context`` is for prompt and answer together, in tokens; ``load_s`` the seconds that the last load took, 0
-    where none is known."""
+    where none is known; ``needs`` the bytes it will claim; ``tools``: nothing speaks against its calling tools."""
 
     context: int
     load_s: float = 0.0
+    needs: int = 0
+    tools: bool = True
 
 
 def outlook_of(spec: MlxSpec, folder: Path, learned: Learned) -> Outlook:
@@ -39,10 +42,16 @@ def outlook_of(spec: MlxSpec, folder: Path, learned: Learned) -> Outlook:
     size = size_of(spec, folder, learned)
     contexts = [read_context(folder), spec.context]
     if size.footprint is None:  # the ranks of several machines keep to the tokens themselves
-        return Outlook(min(n for n in (*contexts, spec.kv_tokens) if n is not None))
+        contexts.append(spec.kv_tokens)
+        return Outlook(min(n for n in contexts if n is not None), needs=size.claim, tools=shows_tools(folder))
     record = learned.measured(size.key, size.footprint)
     contexts.append(size.footprint.longest(size.kv_pool))
-    return Outlook(min(n for n in contexts if n is not None), record.load_s if record else 0.0)
+    return Outlook(
+        min(n for n in contexts if n is not None),
+        record.load_s if record else 0.0,
+        needs=size.claim,
+        tools=shows_tools(folder),
+    )
 
 
 class Outlooks:
@@ -67,4 +76,4 @@ class Outlooks:
                 found = await to_thread.run_sync(outlook_of, process.spec, folder, self._files.learned)
             except (ProcessFailedError, OSError, ValueError):
                 return  # whoever loads it is told
-            process.expect(found.context, found.load_s)
+            process.expect(found.context, found.load_s, needs=found.needs, tools=found.tools)

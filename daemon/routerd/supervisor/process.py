@@ -50,6 +50,10 @@ class ModelProcess:
         """Seconds that its last load took, in an earlier daemon perhaps; 0 where none is known."""
         self.context: int | None = None
         """Tokens that a prompt and its answer may have together; None where nobody knows yet."""
+        self.tools = True
+        """Whether it can call tools, as far as is known."""
+        self.needs = 0
+        """Bytes that it will claim, by its files; 0 where nobody has looked."""
         self.alone = ""
         """Why the model answers one request at a time, as its last worker found; ``""`` where it answers several."""
         self._effects = effects
@@ -114,7 +118,9 @@ class ModelProcess:
         if not settled(self._state) or may_start(self._state, now):
             return None
         wait = self._state.retry_at - now
-        return ProcessFailedError(failure.kind, failure.message, hint=failure.hint, retry_after_s=wait)
+        return ProcessFailedError(
+            failure.kind, failure.message, hint=failure.hint, retry_after_s=wait, permanent=failure.permanent
+        )
 
     def configure(self, spec: MlxSpec) -> None:
         """Take over settings that need no new process (keep_alive, timeouts, pin)."""
@@ -122,10 +128,11 @@ class ModelProcess:
         self.spec = spec
         self._news.tell()
 
-    def expect(self, context: int, load_s: float) -> None:
+    def expect(self, context: int, load_s: float, *, needs: int = 0, tools: bool = True) -> None:
         """Take over what its files say, where it has not said better itself."""
+        self.needs = needs
         if self.context is None:
-            self.context, self.load_s = context, load_s
+            self.context, self.load_s, self.tools = context, load_s, tools
 
     def slot(self, name: str) -> Slot:
         """What the scheduler needs to know of it, under ``name``."""
@@ -307,7 +314,7 @@ class ModelProcess:
         if worker.ready and not worker.gone.is_set() and not self._stop_wanted:
             self._idle_since = anyio.current_time()
             self.load_s, self.context = worker.ready.load_s, _context(worker.ready, self.spec)
-            self.alone = worker.ready.alone
+            self.alone, self.tools = worker.ready.alone, worker.ready.tools
             if self.alone:
                 log.warning("model.one_by_one", backend=self.name, reason=self.alone)
             self._step(Event.READY)

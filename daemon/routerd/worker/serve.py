@@ -35,7 +35,7 @@ def serve(arguments: Namespace) -> None:
         with reading_prints() as printed:
             engine = _load(arguments, inbox, outbox, printed)
     except BrokenModelError as exc:
-        outbox.send(LoadFailed(message=str(exc), hint=exc.hint))
+        outbox.send(LoadFailed(message=str(exc), hint=exc.hint, permanent=exc.permanent))
         outbox.flush()
         sys.exit(LOAD_FAILED)
     engine.run()
@@ -115,4 +115,5 @@ def explain(exc: Exception) -> BrokenModelError:
     return BrokenModelError(
         f"the model cannot be loaded: {text}",
         hint="its files do not fit each other, or need more memory than there is; download it again",
+        permanent=not (isinstance(exc, MemoryError) or "allocate" in text),
     )
