@@ -114,6 +114,10 @@ class Backend(Protocol):
         """What it can do, as far as is known now. Does not block."""
         ...
 
+    def dropped(self, chat: ChatRequest) -> list[str]:
+        """What ``chat`` says that it is not told, or does not do, for people. Does not block."""
+        ...
+
     def busy(self) -> float:
         """Its requests in flight and waiting, per request it can serve at a time. Does not block."""
         ...

@@ -18,6 +18,7 @@ from ..supervisor.errors import ProcessFailedError
 from ..supervisor.stream import Stream
 from ..supervisor.supervisor import Supervisor
 from .base import BackendError, Emit, End, Piece, Waiting
+from .dropped import by_owned
 
 
 class MlxBackend:
@@ -50,6 +51,9 @@ class MlxBackend:
     def limits(self) -> Limits:
         context = self._supervisor.context(self.name) or self._context
         return Limits(context=context, tools=self._supervisor.tools(self.name), vision=False, prefill=self._prefill)
+
+    def dropped(self, chat: ChatRequest) -> list[str]:
+        return by_owned(chat, grouped=not self._prefill)
 
     def busy(self) -> float:
         return self._supervisor.busy(self.name)

@@ -105,8 +105,12 @@ class Run:
                 endpoint=self.decision.endpoint,
                 route=self.decision.route,
                 reasons=candidate.reasons,
+                dropped=self._dropped(backend),
             )
         )
+
+    def _dropped(self, backend: Backend) -> list[str]:
+        return [] if self.call.embedding else backend.dropped(self.chat)
 
     def end_attempt(
         self, backend: str, failure: BackendError | None, *, finding: Finding | None = None, cancelled: bool = False
@@ -211,6 +215,7 @@ class Run:
             usage=end.usage,
             message=None if self.chat.stream else reception.message(end.refusal),
             refusal=end.refusal,
+            dropped=self._dropped(backend),
             logprobs=[] if self.chat.stream else reception.logprobs,
             cost_microusd=sum(attempt.cost_microusd for attempt in self.attempts),
             ttft_s=None if reception.first_s is None else reception.first_s - self._arrived,

@@ -13,7 +13,7 @@ from routerd_client.chat import ChatRequest, Message, TokenLogprob
 from routerd_client.protocol import Delta, Done, Error, Routed
 
 from .chat_completions import finish_reason
-from .format import Asked, BadRequestError, about, decode, encode, told, unknown
+from .format import Asked, BadRequestError, Whole, about, decode, encode, told, unknown, whole
 from .openai import OVERLOADED, Common, error_object, refuse, usage_object
 
 __all__ = ["OVERLOADED", "read", "refuse"]
@@ -25,14 +25,14 @@ class Body(Common, frozen=True, kw_only=True):
     """What is read of a request."""
 
     prompt: str | list[str | int | list[int]]
-    logprobs: int | None = None
+    logprobs: Whole | None = None
     echo: bool | None = None
-    best_of: int | None = None
+    best_of: Whole | None = None
     suffix: str | None = None
 
 
 _BODY = msgspec.json.Decoder(Body)
-_KNOWN = frozenset(Body.__struct_fields__) - {"prompt_cache_key"}
+_KNOWN = Body.known()
 
 
 def read(body: bytes, headers: Mapping[str, str]) -> Asked:  # noqa: ARG001 - all of this format is in its body
@@ -50,9 +50,12 @@ def read(body: bytes, headers: Mapping[str, str]) -> Asked:  # noqa: ARG001 - al
         model=asked.model or "",
         sampling=asked.sampling(),
         stop=asked.stops,
-        max_tokens=asked.max_tokens,
+        max_tokens=asked.limit,
+        **asked.endings,
         logprobs=asked.logprobs is not None,
-        top_logprobs=asked.logprobs or 0,
+        top_logprobs=whole(asked.logprobs, "logprobs") or 0,
+        reasoning_effort=asked.effort,
+        template_args=asked.template_args,
         context=told(asked.metadata),
         session=asked.session,
         stream=bool(asked.stream),

@@ -151,6 +151,7 @@ def about(end: Done | Error) -> dict[str, Any]:
     if isinstance(end, Done):
         told |= {"backend": end.backend, "model": end.model, "endpoint": end.endpoint, "route": end.route}
         told |= {"cost_microusd": end.cost_microusd, "flaw": end.flaw, "flaw_message": end.flaw_message}
+        told["dropped"] = end.dropped
     else:
         told |= {"code": end.code, "retryable": end.retryable, "retry_after": end.retry_after}
     told["attempts"] = end.attempts
@@ -202,6 +203,35 @@ def unknown(body: bytes, known: frozenset[str]) -> tuple[dict[str, Any], list[st
     found = {name: value for name, value in given.items() if value is not None}
     steering = [name for name in found if steers(name)]
     return {name: found[name] for name in found.keys() - set(steering)}, [f"the field {name}" for name in steering]
+
+
+def unknown_names(body: bytes, known: frozenset[str]) -> list[str]:
+    """What a caller is told of fields that no backend is: those of ``body``, which was decoded before, that are not
+    ``known`` and say something. Raises `BadRequestError` for too many."""
+    rest, steering = unknown(body, known)
+    return [*steering, *(f"the field {name}" for name in sorted(rest))]
+
+
+Whole = int | float
+"""A whole number, which some clients write as ``64.0``."""
+_LARGEST = 2**64
+
+
+def whole(value: Whole | None, field: str) -> int | None:
+    """``value`` as an integer. Raises `BadRequestError` where it is not whole."""
+    if value is None or isinstance(value, int):
+        return value
+    if not value.is_integer() or abs(value) > _LARGEST:
+        raise BadRequestError(f"{field} is {value:g}; it must be a whole number", field)
+    return int(value)
+
+
+def limit(value: Whole | None, field: str) -> int | None:
+    """The answer's cap: at least 1, or -1 for none. Raises `BadRequestError` for anything else."""
+    number = whole(value, field)
+    if number is not None and number < 1 and number != -1:
+        raise BadRequestError(f"{field} is {number}; it must be at least 1, or -1 for no limit", field)
+    return number
 
 
 def told(metadata: Mapping[str, Any] | None) -> dict[str, str]:

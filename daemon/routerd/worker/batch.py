@@ -11,6 +11,7 @@ from ..wire import Memory
 from . import lm
 from .admission import Seat, joining, parking
 from .chunks import ChunkSizer
+from .endings import endings
 from .flight import Flight
 from .pool import Cost, Pool
 from .promptcache import PromptCache
@@ -91,6 +92,7 @@ class Batch:
     def join(self, flight: Flight) -> None:
         """Take ``flight`` in, with what is known of its tokens."""
         flight.drawing = self._samplers.drawing(flight.chat.sampling, flight.drawn)
+        ends = endings(flight.chat, self._model.ends)
         cache, flight.done = self._kept.take(flight.tokens)
         flight.cached, flight.decoding, flight.unkept = flight.done, False, False
         (uid,) = self._generator.insert_segments(
@@ -99,7 +101,8 @@ class Batch:
             caches=[cache],
             all_tokens=[flight.tokens[: flight.done]],
             samplers=[flight.drawing.sampler],
-            logits_processors=[flight.drawing.processors],
+            logits_processors=[[*flight.drawing.processors, *ends.processors(len(flight.prompt.ids))]],
+            stop_sequences=[lm.stop_sequences(ends.tokens)],
         )
         self._flights[uid] = flight
         self._kept.shrink(self._room())
@@ -163,7 +166,7 @@ class Batch:
         if not self.alone:
             return self._model.generator(self._limits.rows)
         self._model.limit_memory()
-        return SoloGenerator(self._model.model, self._model.tokenizer.eos_token_ids)
+        return SoloGenerator(self._model.model)
 
     def _measure(self, chunk: int) -> tuple[list[Any], list[Any]]:
         with self._generator.stats() as stats:

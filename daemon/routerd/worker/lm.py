@@ -19,6 +19,7 @@ import mlx.core as mx
 from mlx.utils import tree_flatten
 from mlx_lm.generate import (
     BatchGenerator,
+    StopSequences,
     TextStateMachine,
     generate_step,
     generation_stream,
@@ -120,6 +121,11 @@ class Model:
         self._machine_without_tools = make_text_state_machine(_WithoutTools(tokenizer))
 
     @property
+    def ends(self) -> list[int]:
+        """The tokens that end its answers."""
+        return list(self.tokenizer.eos_token_ids)
+
+    @property
     def tools(self) -> bool:
         return bool(self.tokenizer.has_tool_calling)
 
@@ -132,8 +138,13 @@ class Model:
         return bool(self.tokenizer.has_chat_template)
 
     @property
+    def template(self) -> str:
+        """The chat template's text, of all of them where it has several; ``""`` where mlx-lm has it as code."""
+        return str(self.tokenizer.chat_template or "")
+
+    @property
     def knows_developer(self) -> bool:
-        return "developer" in str(self.tokenizer.chat_template)
+        return "developer" in self.template
 
     def render(self, messages: list[dict[str, Any]], **arguments: Any) -> str:
         """The prompt's text. Raises whatever the model's template raises."""
@@ -181,7 +192,7 @@ class Model:
         """A fresh `BatchGenerator` for up to ``concurrency`` answers at once, memory limits set for it."""
         generator = BatchGenerator(
             self.model,
-            stop_tokens=[(token,) for token in self.tokenizer.eos_token_ids],
+            stop_tokens=[(token,) for token in self.ends],
             completion_batch_size=concurrency,
             prefill_batch_size=concurrency,
         )
@@ -398,6 +409,11 @@ def memory() -> tuple[int, int, int]:
     peak = max(active, mx.get_peak_memory())
     mx.reset_peak_memory()
     return active, peak, mx.get_cache_memory()
+
+
+def stop_sequences(tokens: list[int]) -> Any:
+    """What a generator is given so that each of ``tokens`` ends an answer."""
+    return StopSequences([(token,) for token in tokens])
 
 
 def is_finite(value: Any) -> bool:

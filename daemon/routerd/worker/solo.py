@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -54,6 +54,7 @@ class _Line(Struct, eq=False):
     tokens: list[int]
     sampler: Callable[[Array], Array] | None
     processors: list[Callable[[Array, Array], Array]]
+    ends: Any
     steps: Iterator[tuple[int, Array]] | None = None
     drawn: int = 0
 
@@ -65,10 +66,9 @@ class SoloGenerator:
     token: they are as large as what is in them.
     """
 
-    def __init__(self, model: Any, ends: Collection[int] = (), *, exact: bool = False) -> None:
+    def __init__(self, model: Any, *, exact: bool = False) -> None:
         self.prefill_step_size = 2048
         self._model = model
-        self._ends = ends
         self._exact = exact
         self._lines: deque[_Line] = deque()  # the first is being computed
         self._next_uid = 0
@@ -82,6 +82,7 @@ class SoloGenerator:
         all_tokens: list[list[int]] | None = None,
         samplers: list[Callable[[Array], Array] | None] | None = None,
         logits_processors: list[list[Callable[[Array, Array], Array]]] | None = None,
+        stop_sequences: list[Any] | None = None,
     ) -> list[int]:
         """Enqueue sequences, and return their ids."""
         uids = []
@@ -97,6 +98,7 @@ class SoloGenerator:
                 tokens=list(all_tokens[at]) if all_tokens else [],
                 sampler=samplers[at] if samplers else None,
                 processors=list(logits_processors[at]) if logits_processors else [],
+                ends=stop_sequences[at].matcher() if stop_sequences else None,
             )
             self._lines.append(line)
             uids.append(line.uid)
@@ -169,8 +171,9 @@ class SoloGenerator:
         line.tokens.append(token)
         line.drawn += 1
         answer = Token(line.uid, token, logprobs)
-        if token in self._ends or line.drawn >= line.max_tokens:
-            answer.finish_reason = "stop" if token in self._ends else "length"
+        ended = line.ends is not None and line.ends.advance(token)
+        if ended or line.drawn >= line.max_tokens:
+            answer.finish_reason = "stop" if ended else "length"
             answer.prompt_cache, answer.all_tokens = line.cache, line.tokens
             self._lines.popleft()
         return answer

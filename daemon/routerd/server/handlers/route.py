@@ -4,13 +4,14 @@ from routerd_client.protocol import Error, ErrorCode, Event, Route, RouteResult
 
 from ...dispatch.run import Call
 from ...routing.decide import UnknownModelError
+from ...routing.sentinels import without_sentinels
 from ..services import Services
 
 
 def route(services: Services, request: Route, client: str) -> Event:
     """Decide, and do nothing else."""
     try:
-        call = Call(request.id, services.new_request_id(), request.chat, client=client)
+        call = Call(request.id, services.new_request_id(), without_sentinels(request.chat), client=client)
         decided = services.dispatcher.decide(services.generation, call, trace=request.trace)
     except UnknownModelError as error:
         return Error(id=request.id, code=ErrorCode.NOT_FOUND, message=str(error), hint=error.hint)
