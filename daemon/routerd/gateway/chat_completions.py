@@ -26,7 +26,8 @@ from routerd_client.chat import (
 )
 from routerd_client.protocol import Delta, Done, Error, Routed
 
-from .format import Asked, BadRequestError, Whole, about, decode, encode, told, unknown, whole
+from .format import Asked, BadRequestError, about, decode, encode, told, unknown
+from .local_fields import local_fields
 from .openai import OVERLOADED, Common, error_object, logprob_objects, refuse, usage_object
 
 __all__ = ["OVERLOADED", "read", "refuse"]
@@ -87,16 +88,18 @@ class Body(Common, frozen=True, kw_only=True):
     tool_choice: Literal["auto", "none", "required"] | _Choice | None = None
     parallel_tool_calls: bool | None = None
     response_format: ResponseFormat | None = None
-    max_completion_tokens: Whole | None = None
+    max_completion_tokens: int | None = None
     logprobs: bool | None = None
-    top_logprobs: Whole | None = None
+    top_logprobs: int | None = None
+    reasoning_effort: str | None = None
+    chat_template_kwargs: dict[str, Any] | None = None
     modalities: list[str] | None = None
     functions: Any = None
     function_call: Any = None
 
 
 _BODY = msgspec.json.Decoder(Body)
-_KNOWN = Body.known()
+_KNOWN = frozenset(Body.__struct_fields__) - {"prompt_cache_key"}
 
 
 def read(body: bytes, headers: Mapping[str, str]) -> Asked:  # noqa: ARG001 - all of this format is in its body
@@ -113,23 +116,23 @@ def read(body: bytes, headers: Mapping[str, str]) -> Asked:  # noqa: ARG001 - al
     if asked.modalities and asked.modalities != ["text"]:
         raise BadRequestError("modalities: answers are text", "modalities")
     extra, left_out = unknown(body, _KNOWN)
-    messages = [_message(message, at) for at, message in enumerate(asked.messages)]
+    local = local_fields(extra)
     chat = ChatRequest(
-        messages=messages,
+        messages=[_message(message, at) for at, message in enumerate(asked.messages)],
         model=asked.model or "",
         tools=_tools(asked.tools or ()),
         tool_choice=_tool_choice(asked.tool_choice),
         parallel_tool_calls=asked.parallel_tool_calls,
         response_format=asked.response_format,
-        sampling=asked.sampling(),
+        sampling=asked.sampling(local),
         stop=asked.stops,
-        max_tokens=_limit(asked),
-        **asked.endings,
+        max_tokens=next((n for n in (asked.max_completion_tokens, asked.max_tokens) if n is not None), local.n_predict),
+        **local.endings,
         logprobs=bool(asked.logprobs),
-        top_logprobs=whole(asked.top_logprobs, "top_logprobs") or 0,
-        reasoning_effort=asked.effort,
-        template_args=asked.template_args,
-        continues=bool(asked.continue_final_message),
+        top_logprobs=asked.top_logprobs or 0,
+        reasoning_effort=local.effort if asked.reasoning_effort is None else asked.reasoning_effort,
+        template_args=local.template_args() | (asked.chat_template_kwargs or {}),
+        continues=bool(local.continue_final_message),
         context=told(asked.metadata),
         session=asked.session,
         stream=bool(asked.stream),
@@ -137,11 +140,6 @@ def read(body: bytes, headers: Mapping[str, str]) -> Asked:  # noqa: ARG001 - al
     )
     left_out += [f"the tool {tool.type}" for tool in asked.tools or () if tool.function is None]
     return Asked(chat, Writer(chat.model, include_usage=asked.include_usage), left_out)
-
-
-def _limit(asked: Body) -> int | None:
-    named = whole(asked.max_completion_tokens, "max_completion_tokens")
-    return asked.limit if named is None else named
 
 
 def _check(wanted: ResponseFormat | None) -> None:

@@ -13,7 +13,8 @@ from routerd_client.chat import ChatRequest, Message, TokenLogprob
 from routerd_client.protocol import Delta, Done, Error, Routed
 
 from .chat_completions import finish_reason
-from .format import Asked, BadRequestError, Whole, about, decode, encode, told, unknown, whole
+from .format import Asked, BadRequestError, about, decode, encode, told, unknown
+from .local_fields import local_fields
 from .openai import OVERLOADED, Common, error_object, refuse, usage_object
 
 __all__ = ["OVERLOADED", "read", "refuse"]
@@ -25,14 +26,14 @@ class Body(Common, frozen=True, kw_only=True):
     """What is read of a request."""
 
     prompt: str | list[str | int | list[int]]
-    logprobs: Whole | None = None
+    logprobs: int | None = None
     echo: bool | None = None
-    best_of: Whole | None = None
+    best_of: int | None = None
     suffix: str | None = None
 
 
 _BODY = msgspec.json.Decoder(Body)
-_KNOWN = Body.known()
+_KNOWN = frozenset(Body.__struct_fields__) - {"prompt_cache_key"}
 
 
 def read(body: bytes, headers: Mapping[str, str]) -> Asked:  # noqa: ARG001 - all of this format is in its body
@@ -45,17 +46,18 @@ def read(body: bytes, headers: Mapping[str, str]) -> Asked:  # noqa: ARG001 - al
         field = "echo" if asked.echo else "suffix"
         raise BadRequestError(f"{field}: the text is asked as a chat, which has no such thing; leave it out", field)
     extra, left_out = unknown(body, _KNOWN)
+    local = local_fields(extra)
     chat = ChatRequest(
         messages=[Message("user", _text(asked.prompt))],
         model=asked.model or "",
-        sampling=asked.sampling(),
+        sampling=asked.sampling(local),
         stop=asked.stops,
-        max_tokens=asked.limit,
-        **asked.endings,
+        max_tokens=local.n_predict if asked.max_tokens is None else asked.max_tokens,
+        **local.endings,
         logprobs=asked.logprobs is not None,
-        top_logprobs=whole(asked.logprobs, "logprobs") or 0,
-        reasoning_effort=asked.effort,
-        template_args=asked.template_args,
+        top_logprobs=asked.logprobs or 0,
+        reasoning_effort=local.effort,
+        template_args=local.template_args(),
         context=told(asked.metadata),
         session=asked.session,
         stream=bool(asked.stream),

@@ -73,6 +73,8 @@ class Writer(Protocol):
 
 LEFT_OUT = "x-routerd-left-out"
 MOST_FIELDS = 200
+_EXACT = 2.0**53
+"""Below it, floats stand for one whole number each."""
 ROUTE = "x-routerd-route"
 """The header that says what `Asked.left_out` does."""
 
@@ -175,17 +177,37 @@ def in_one(done: Done) -> Delta:
 def decode(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
     """The body as a struct. Raises `BadRequestError` with the place of what is wrong."""
     try:
-        return decoder.decode(body)
+        try:
+            return decoder.decode(body)
+        except msgspec.ValidationError as error:
+            if not str(error).startswith("Expected `int"):
+                raise
+            return decoder.decode(encode(with_whole_numbers(_ANYTHING.decode(body))))
     except msgspec.ValidationError as error:
-        message, _, path = str(error).partition(" - at `")
-        param = path.rstrip("`").removeprefix("$").removeprefix(".")
-        raise BadRequestError(f"{param}: {message}" if param else message, param) from None
+        raise wrong_type(error) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadRequestError(f"the body is not JSON: {error}") from None
 
 
 _ANYTHING: msgspec.json.Decoder[Any] = msgspec.json.Decoder()
 _FIELDS: msgspec.json.Decoder[dict[str, msgspec.Raw]] = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+def wrong_type(error: msgspec.ValidationError) -> BadRequestError:
+    """``error`` with the place of what is wrong."""
+    message, _, path = str(error).partition(" - at `")
+    param = path.rstrip("`").removeprefix("$").removeprefix(".")
+    return BadRequestError(f"{param}: {message}" if param else message, param)
+
+
+def with_whole_numbers(fields: Any) -> Any:
+    """``fields`` of a request with ``64`` for each ``64.0``, as some clients write whole numbers."""
+    if not isinstance(fields, dict):
+        return fields
+    return {
+        name: int(value) if isinstance(value, float) and value.is_integer() and abs(value) < _EXACT else value
+        for name, value in fields.items()
+    }
 
 
 def unknown(body: bytes, known: frozenset[str]) -> tuple[dict[str, Any], list[str]]:
@@ -205,30 +227,8 @@ def unknown(body: bytes, known: frozenset[str]) -> tuple[dict[str, Any], list[st
     return {name: found[name] for name in found.keys() - set(steering)}, [f"the field {name}" for name in steering]
 
 
-def unknown_names(body: bytes, known: frozenset[str]) -> list[str]:
-    """What a caller is told of fields that no backend is: those of ``body``, which was decoded before, that are not
-    ``known`` and say something. Raises `BadRequestError` for too many."""
-    rest, steering = unknown(body, known)
-    return [*steering, *(f"the field {name}" for name in sorted(rest))]
-
-
-Whole = int | float
-"""A whole number, which some clients write as ``64.0``."""
-_LARGEST = 2**64
-
-
-def whole(value: Whole | None, field: str) -> int | None:
-    """``value`` as an integer. Raises `BadRequestError` where it is not whole."""
-    if value is None or isinstance(value, int):
-        return value
-    if not value.is_integer() or abs(value) > _LARGEST:
-        raise BadRequestError(f"{field} is {value:g}; it must be a whole number", field)
-    return int(value)
-
-
-def limit(value: Whole | None, field: str) -> int | None:
+def limit(number: int | None, field: str) -> int | None:
     """The answer's cap: at least 1, or -1 for none. Raises `BadRequestError` for anything else."""
-    number = whole(value, field)
     if number is not None and number < 1 and number != -1:
         raise BadRequestError(f"{field} is {number}; it must be at least 1, or -1 for no limit", field)
     return number

@@ -30,9 +30,9 @@ from routerd_client.chat import (
 )
 
 from .conversation import Conversation
-from .format import Asked, BadRequestError, Refusal, Whole, about, decode, encode, limit, told, unknown_names, whole
+from .format import Asked, BadRequestError, Refusal, about, decode, encode, limit, told, unknown
+from .local_fields import NAMES, local_fields
 from .messages_writer import Writer, error_object
-from .openai import Thinking, switched
 
 __all__ = ["OVERLOADED", "read", "refuse"]
 
@@ -97,6 +97,11 @@ class _Choice(Struct, frozen=True):
     disable_parallel_tool_use: bool | None = None
 
 
+class _Thinking(Struct, frozen=True):
+    type: str
+    display: str | None = None
+
+
 class _Form(Struct, frozen=True):
     schema: dict[str, Any]
     type: Literal["json_schema"] = "json_schema"
@@ -115,12 +120,12 @@ class Body(Struct, frozen=True, kw_only=True):
     system: Content | None = None
     tools: list[_Tool] | None = None
     tool_choice: _Choice | None = None
-    max_tokens: Whole | None = None
+    max_tokens: int | None = None
     stop_sequences: list[str] | None = None
     temperature: float | None = None
     top_p: float | None = None
-    top_k: Whole | None = None
-    thinking: Thinking | None = None
+    top_k: int | None = None
+    thinking: _Thinking | None = None
     output_config: _Output | None = None
     output_format: _Form | None = None
     metadata: dict[str, Any] | None = None
@@ -128,13 +133,10 @@ class Body(Struct, frozen=True, kw_only=True):
     mcp_servers: list[Any] | None = None
     cache_control: Any = None
     stream: bool | None = None
-    think: bool | str | None = None
-    enable_thinking: bool | None = None
-    chat_template_kwargs: dict[str, Any] | None = None
 
 
 _BODY = msgspec.json.Decoder(Body)
-_KNOWN = frozenset(Body.__struct_fields__)
+_KNOWN = frozenset(Body.__struct_fields__) | {"context_management"}  # how the maker's servers shorten a history
 
 
 def read(body: bytes, headers: Mapping[str, str]) -> Asked:  # noqa: ARG001 - all of this format is in its body
@@ -147,8 +149,10 @@ def read(body: bytes, headers: Mapping[str, str]) -> Asked:  # noqa: ARG001 - al
     extra = _extra(asked)
     messages = _conversation(asked, left_out)
     last = messages[-1]
+    rest, steering = unknown(body, _KNOWN)
+    left_out += [*steering, *(f"the field {name}" for name in rest.keys() - NAMES)]
+    local = local_fields(rest)
     disabled = False if asked.thinking and asked.thinking.type == "disabled" else None
-    left_out += unknown_names(body, _KNOWN)
     chat = ChatRequest(
         messages=messages,
         model=asked.model or "",
@@ -156,11 +160,12 @@ def read(body: bytes, headers: Mapping[str, str]) -> Asked:  # noqa: ARG001 - al
         tool_choice=_tool_choice(choice, tools),
         parallel_tool_calls=False if choice and choice.disable_parallel_tool_use else None,
         response_format=_response_format(output.format or asked.output_format),
-        sampling=Sampling(temperature=asked.temperature, top_p=asked.top_p, top_k=whole(asked.top_k, "top_k")),
+        sampling=Sampling(temperature=asked.temperature, top_p=asked.top_p, top_k=asked.top_k),
         stop=asked.stop_sequences or [],
         max_tokens=limit(asked.max_tokens, "max_tokens"),
-        reasoning_effort=output.effort,
-        template_args=switched(asked.chat_template_kwargs, disabled, asked.enable_thinking, asked.think),
+        **local.endings,
+        reasoning_effort=output.effort or local.effort,
+        template_args=local.template_args(disabled),
         context=told(asked.metadata),
         session=user if isinstance(user, str) else "",
         stream=bool(asked.stream),
@@ -176,7 +181,7 @@ def refuse(refusal: Refusal) -> bytes:
     return encode({**error, "request_id": refusal.error.request_id or None, "routerd": about(refusal.error)})
 
 
-def _shows_thinking(thinking: Thinking | None) -> bool:
+def _shows_thinking(thinking: _Thinking | None) -> bool:
     """Who did not ask for thinking expects the first block to be the text."""
     return thinking is not None and thinking.type != "disabled" and thinking.display != "omitted"
 

@@ -10,7 +10,8 @@ from msgspec import Struct
 from routerd_client.chat import Sampling, TokenLogprob, Usage
 from routerd_client.protocol import Error, ErrorCode
 
-from .format import BadRequestError, Refusal, Whole, about, encode, session_of, whole, words
+from .format import BadRequestError, Refusal, about, encode, session_of, words
+from .local_fields import LocalFields
 
 OVERLOADED = 429
 
@@ -24,31 +25,8 @@ _CODES = {
 }
 
 
-class Thinking(Struct, frozen=True):
-    """Anthropic's way to say whether to think, and other makers'."""
-
-    type: str = ""
-    display: str | None = None
-
-    @property
-    def switch(self) -> bool | None:
-        return {"enabled": True, "disabled": False}.get(self.type)
-
-
-class _Reasoning(Struct, frozen=True):
-    effort: str | None = None
-    enabled: bool | None = None
-
-
 class StreamOptions(Struct, frozen=True):
     include_usage: bool | None = None
-
-
-_PASSED_ON = frozenset({
-    # not OpenAI's own: servers that know them get them as they came
-    "continue_final_message", "enable_thinking", "ignore_eos", "min_tokens", "n_predict", "prompt_cache_key",
-    "reasoning", "repeat_penalty", "stop_token_ids", "think", "thinking",
-})  # fmt: skip
 
 
 class Common(Struct, frozen=True, kw_only=True):
@@ -57,32 +35,20 @@ class Common(Struct, frozen=True, kw_only=True):
     model: str | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
-    max_tokens: Whole | None = None
-    n_predict: Whole | None = None
-    min_tokens: Whole | None = None
-    stop_token_ids: list[int] | None = None
-    ignore_eos: bool | None = None
-    continue_final_message: bool | None = None
-    think: bool | str | None = None
-    enable_thinking: bool | None = None
-    thinking: Thinking | bool | None = None
-    reasoning: _Reasoning | None = None
-    reasoning_effort: str | None = None
-    chat_template_kwargs: dict[str, Any] | None = None
+    max_tokens: int | None = None
     temperature: float | None = None
     top_p: float | None = None
-    top_k: Whole | None = None
+    top_k: int | None = None
     min_p: float | None = None
     repetition_penalty: float | None = None
-    repeat_penalty: float | None = None
     presence_penalty: float | None = None
     frequency_penalty: float | None = None
     xtc_probability: float | None = None
     xtc_threshold: float | None = None
     logit_bias: dict[int, float] | None = None
-    seed: Whole | None = None
+    seed: int | None = None
     stop: str | list[str] | None = None
-    n: Whole | None = None
+    n: int | None = None
     metadata: dict[str, Any] | None = None
     prompt_cache_key: str | None = None
 
@@ -98,68 +64,25 @@ class Common(Struct, frozen=True, kw_only=True):
     def session(self) -> str:
         return session_of(self.prompt_cache_key, self.metadata)
 
-    @classmethod
-    def known(cls) -> frozenset[str]:
-        """The fields that are read here, and not passed on as they came."""
-        return frozenset(cls.__struct_fields__) - _PASSED_ON
-
     def check(self) -> None:
         """Raises `BadRequestError` for what no backend is asked."""
         if self.n not in (None, 1):
             raise BadRequestError(f"n is {self.n}: one answer a request is given; send the request {self.n} times", "n")
 
-    def sampling(self) -> Sampling:
+    def sampling(self, local: LocalFields) -> Sampling:
         return Sampling(
             temperature=self.temperature,
             top_p=self.top_p,
-            top_k=whole(self.top_k, "top_k"),
+            top_k=self.top_k,
             min_p=self.min_p,
-            repetition_penalty=self.repeat_penalty if self.repetition_penalty is None else self.repetition_penalty,
+            repetition_penalty=local.repeat_penalty if self.repetition_penalty is None else self.repetition_penalty,
             presence_penalty=self.presence_penalty,
             frequency_penalty=self.frequency_penalty,
             xtc_probability=self.xtc_probability,
             xtc_threshold=self.xtc_threshold,
             logit_bias=self.logit_bias or {},
-            seed=whole(self.seed, "seed"),
+            seed=self.seed,
         )
-
-    @property
-    def limit(self) -> int | None:
-        """The answer's cap: as the format calls it, or as llama.cpp does."""
-        field = "n_predict" if self.max_tokens is None else "max_tokens"
-        return whole(getattr(self, field), field)
-
-    @property
-    def endings(self) -> dict[str, Any]:
-        """Fields of a `ChatRequest` that say where the answer may end, as vLLM and llama.cpp have them."""
-        return {
-            "min_tokens": whole(self.min_tokens, "min_tokens"),
-            "stop_token_ids": self.stop_token_ids or [],
-            "ignore_eos": bool(self.ignore_eos),
-        }
-
-    @property
-    def effort(self) -> str | None:
-        """How much to think: as OpenAI has it, OpenRouter, or Ollama."""
-        if self.reasoning_effort is not None:
-            return self.reasoning_effort
-        if isinstance(self.think, str):
-            return self.think
-        return self.reasoning.effort if self.reasoning else None
-
-    @property
-    def template_args(self) -> dict[str, Any]:
-        """Variables of the chat template, thinking switched on or off as any of the local servers' ways says."""
-        named = self.thinking.switch if isinstance(self.thinking, Thinking) else self.thinking
-        enabled = self.reasoning.enabled if self.reasoning else None
-        return switched(self.chat_template_kwargs, self.enable_thinking, self.think, named, enabled)
-
-
-def switched(given: dict[str, Any] | None, *switches: bool | str | None) -> dict[str, Any]:
-    """Variables of a chat template: ``given``, and thinking as the first of ``switches`` says that is on or off."""
-    switch = next((each for each in switches if isinstance(each, bool)), None)
-    # the variable of Qwen's and most other templates; workers know what the others call it
-    return (given or {}) if switch is None else {"enable_thinking": switch, **(given or {})}
 
 
 def error_object(status: int, error: Error, param: str = "") -> dict[str, Any]:

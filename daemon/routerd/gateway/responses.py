@@ -23,8 +23,9 @@ from routerd_client.chat import (
 )
 
 from .conversation import Conversation
-from .format import Asked, BadRequestError, Whole, decode, limit, session_of, told, unknown, whole
-from .openai import OVERLOADED, refuse, switched
+from .format import Asked, BadRequestError, decode, limit, session_of, told, unknown
+from .local_fields import local_fields
+from .openai import OVERLOADED, refuse
 from .responses_tools import Tools, ToolSpec, custom_arguments, function_name
 from .responses_writer import Writer
 
@@ -98,10 +99,10 @@ class Body(Struct, frozen=True, kw_only=True):
     parallel_tool_calls: bool | None = None
     text: _Text | None = None
     reasoning: _Reasoning | None = None
-    max_output_tokens: Whole | None = None
+    max_output_tokens: int | None = None
     temperature: float | None = None
     top_p: float | None = None
-    top_logprobs: Whole | None = None
+    top_logprobs: int | None = None
     include: list[str] | None = None
     metadata: dict[str, Any] | None = None
     prompt_cache_key: str | None = None
@@ -112,13 +113,10 @@ class Body(Struct, frozen=True, kw_only=True):
     previous_response_id: Any = None
     conversation: Any = None
     prompt: Any = None
-    think: bool | str | None = None
-    enable_thinking: bool | None = None
-    chat_template_kwargs: dict[str, Any] | None = None
 
 
 _BODY = msgspec.json.Decoder(Body)
-_KNOWN = frozenset(Body.__struct_fields__) - {"prompt_cache_key", "think", "enable_thinking", "chat_template_kwargs"}
+_KNOWN = frozenset(Body.__struct_fields__) - {"prompt_cache_key"}
 
 
 def read(body: bytes, headers: Mapping[str, str]) -> Asked:  # noqa: ARG001 - all of this format is in its body
@@ -130,6 +128,7 @@ def read(body: bytes, headers: Mapping[str, str]) -> Asked:  # noqa: ARG001 - al
     if asked.background:
         raise BadRequestError("background: answers are not kept here, so somebody must wait for them", "background")
     extra, left_out = unknown(body, _KNOWN)
+    local = local_fields(extra)
     tools = Tools(asked.tools or ())
     choice = _tool_choice(asked.tool_choice, tools)
     messages = _conversation(asked, left_out)
@@ -142,10 +141,11 @@ def read(body: bytes, headers: Mapping[str, str]) -> Asked:  # noqa: ARG001 - al
         response_format=_response_format(asked.text),
         sampling=Sampling(temperature=asked.temperature, top_p=asked.top_p),
         max_tokens=limit(asked.max_output_tokens, "max_output_tokens"),
+        **local.endings,
         logprobs=_LOGPROBS in (asked.include or ()),
-        top_logprobs=whole(asked.top_logprobs, "top_logprobs") or 0,
-        reasoning_effort=asked.reasoning.effort if asked.reasoning else None,
-        template_args=switched(asked.chat_template_kwargs, asked.enable_thinking, asked.think),
+        top_logprobs=asked.top_logprobs or 0,
+        reasoning_effort=asked.reasoning.effort if asked.reasoning else local.effort,
+        template_args=local.template_args(),
         context=told(asked.metadata),
         session=session_of(asked.prompt_cache_key, asked.metadata),
         stream=bool(asked.stream),
