@@ -165,6 +165,28 @@ async def test_values_of_local_servers_mean_what_they_mean_there(
         assert body["usage"]["completion_tokens"] == tokens
 
 
+@pytest.mark.parametrize(
+    "form",
+    [
+        {"type": "json_object", "schema": {"type": "object"}},
+        {"type": "json_schema", "schema": {"type": "object"}},
+    ],
+)
+async def test_a_schema_beside_its_type_is_one(daemon: Standalone, form: dict[str, Any]) -> None:
+    status, headers, body = await post(daemon, PATHS[0], max_tokens=3, response_format=form)
+    assert (status, headers[LEFT_OUT]) == (200, "the field response_format")
+    assert body["routerd"]["flaw"] == "degenerate"
+
+
+async def test_an_answer_goes_on_from_its_beginning(daemon: Standalone) -> None:
+    said = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "one two"}]
+    status, headers, body = await post(daemon, PATHS[0], messages=said, max_tokens=2, continue_final_message=True)
+    assert status == 200
+    assert LEFT_OUT not in headers
+    _, _, turn = await post(daemon, PATHS[0], messages=said, max_tokens=2)
+    assert body["usage"]["prompt_tokens"] < turn["usage"]["prompt_tokens"]
+
+
 @pytest.mark.parametrize(("limit", "tokens"), [(-1, 24), (6.0, 6), (6, 6)])
 async def test_the_other_fronts_take_them_too(daemon: Standalone, limit: float, tokens: int) -> None:
     status, _, body = await post(daemon, "/v1/responses", max_output_tokens=limit)

@@ -55,7 +55,7 @@ class LocalFields(Struct, frozen=True, kw_only=True):
         return self.reasoning.effort if self.reasoning else None
 
     def template_args(self, *switches: bool | None) -> dict[str, Any]:
-        """Variables of the chat template, with thinking on or off as the first of ``switches`` or of the fields says."""
+        """Variables of the chat template, with thinking on or off as the first of ``switches``, or a field, says."""
         named = self.thinking
         if isinstance(named, _Thinking):
             named = {"enabled": True, "disabled": False}.get(named.type)

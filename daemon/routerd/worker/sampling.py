@@ -80,7 +80,7 @@ class FiniteWatch:
             finite = mx.isfinite(chosen).squeeze(-1)
             # As a part of the tokens' own computation it is there when they are.
             self._latest.append(finite)
-            return mx.where(finite, tokens, mx.zeros_like(tokens))
+            return mx.where(finite, tokens, 0)
 
         return watched
 
