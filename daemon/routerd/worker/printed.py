@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
@@ -25,6 +26,14 @@ class Printed(io.TextIOBase):
     def text(self) -> str:
         """The last of it in one line."""
         return " ".join(self._kept.split())
+
+
+def print_to_stderr() -> None:
+    """Send this process's standard output to standard error, whoever writes to it: the daemon keeps that as last
+    words."""
+    os.dup2(sys.stderr.fileno(), 1)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)
 
 
 @contextmanager
