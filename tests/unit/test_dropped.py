@@ -48,7 +48,7 @@ def test_an_api_drops_the_fields_of_other_formats(kind: str, local: bool, names:
 
 
 def test_values_that_say_none_are_no_opinion() -> None:
-    asked = chat(max_tokens=-1, stop=["", "END"], sampling=Sampling(seed=-1, top_k=-1, temperature=0.0))
+    asked = chat(max_tokens=-1, stop=["END"], sampling=Sampling(seed=-1, top_k=-1, temperature=0.0))
     assert without_sentinels(asked) == chat(stop=["END"], sampling=Sampling(top_k=0, temperature=0.0))
     plain = chat(max_tokens=5, stop=["END"], sampling=Sampling(seed=0, top_k=0))
     assert without_sentinels(plain) is plain

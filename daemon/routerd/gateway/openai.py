@@ -58,7 +58,8 @@ class Common(Struct, frozen=True, kw_only=True):
 
     @property
     def stops(self) -> list[str]:
-        return [self.stop] if isinstance(self.stop, str) else self.stop or []
+        stops = [self.stop] if isinstance(self.stop, str) else self.stop or []
+        return [text for text in stops if text]  # llama.cpp and LM Studio say none by an empty one
 
     @property
     def session(self) -> str:

@@ -11,7 +11,7 @@ _NO_LIMIT = (-1, -2)
 
 
 def without_sentinels(chat: ChatRequest) -> ChatRequest:
-    """``chat`` with no opinion where it says none by a value: ``max_tokens`` and ``seed`` -1, ``stop`` ``""``.
+    """``chat`` with no opinion where it says none by a value: ``max_tokens`` and ``seed`` -1.
 
     ``top_k`` -1 becomes 0, which switches it off also where a model's makers recommend one.
     """
@@ -20,6 +20,6 @@ def without_sentinels(chat: ChatRequest) -> ChatRequest:
         seed = None if sampling.seed == -1 else sampling.seed
         sampling = replace(sampling, seed=seed, top_k=0 if sampling.top_k == -1 else sampling.top_k)
     max_tokens = None if chat.max_tokens in _NO_LIMIT else chat.max_tokens
-    if sampling is chat.sampling and max_tokens == chat.max_tokens and "" not in chat.stop:
+    if sampling is chat.sampling and max_tokens == chat.max_tokens:
         return chat
-    return replace(chat, sampling=sampling, max_tokens=max_tokens, stop=[text for text in chat.stop if text])
+    return replace(chat, sampling=sampling, max_tokens=max_tokens)
