@@ -191,7 +191,7 @@ async def test_an_answer_goes_on_from_its_beginning(daemon: Standalone) -> None:
 async def test_the_other_fronts_take_them_too(daemon: Standalone, limit: float, tokens: int) -> None:
     status, _, body = await post(daemon, "/v1/responses", max_output_tokens=limit)
     assert (status, body["usage"]["output_tokens"]) == (200, tokens)
-    status, _, body = await post(daemon, "/v1/messages", max_tokens=limit, top_k=-1)
+    status, _, body = await post(daemon, "/v1/messages", max_tokens=limit, top_k=-1, stop_sequences=[""])
     assert (status, body["usage"]["output_tokens"]) == (200, tokens)
 
 

@@ -161,7 +161,7 @@ def read(body: bytes, headers: Mapping[str, str]) -> Asked:  # noqa: ARG001 - al
         parallel_tool_calls=False if choice and choice.disable_parallel_tool_use else None,
         response_format=_response_format(output.format or asked.output_format),
         sampling=Sampling(temperature=asked.temperature, top_p=asked.top_p, top_k=asked.top_k),
-        stop=asked.stop_sequences or [],
+        stop=[text for text in asked.stop_sequences or () if text],
         max_tokens=limit(asked.max_tokens, "max_tokens"),
         **local.endings,
         reasoning_effort=output.effort or local.effort,
