@@ -16,11 +16,12 @@ help:
 	@echo "make demo   install into .venv and run routerctl demo (MODEL=... takes any model)"
 	@echo "make install  install it for daily use: into $(INSTALL_DIR), commands in $(LINK_DIR)"
 	@echo "make uninstall  remove that again (first: routerctl uninstall)"
-	@echo "make test   install what the tests need and run them all"
+	@echo "make test   install what the tests need and run them all, but for those marked slow (make soak runs those)"
 	@echo "make test-agents   run real agents against it (Linux; installs them from their registries; 10 minutes)"
 	@echo "make lint types imports words   the other checks of .ci/run"
 	@echo "make bench  the benchmarks, quickly"
-	@echo "make soak   hours of use in minutes, the daemon killed 400 times and the ledger's writer 50, then hours of odd requests, answers and files (Linux)"
+	@echo "make soak   hours of use in minutes, the daemon killed 400 times and the ledger's writer 50, all architectures of"
+	@echo "            mlx-lm, then hours of odd requests, answers and files (Linux)"
 
 $(VENV)/installed: pyproject.toml client/pyproject.toml
 	@echo "installing into $(VENV); the first time takes a minute"
@@ -79,6 +80,7 @@ soak: $(VENV)/dev
 	ROUTERD_KILL_ROUNDS=100 $(BIN)/python -m pytest tests/process/test_orphans.py
 	ROUTERD_FUZZ_SECONDS=600 $(BIN)/python -m pytest tests/faults/test_fuzz.py
 	ROUTERD_KILL_ROUNDS=50 $(BIN)/python -m pytest tests/process/test_ledger_kill.py
+	$(BIN)/python -m pytest -m slow
 	ROUTERD_FUZZ_SECONDS=3600 $(BIN)/python -m pytest -o faulthandler_timeout=0 tests/process/test_request_fuzz.py
 	ROUTERD_FUZZ_SECONDS=900 $(BIN)/python -m pytest -o faulthandler_timeout=0 tests/process/test_bad_files.py tests/process/test_damaged_ledger.py -k any
 

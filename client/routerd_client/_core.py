@@ -51,6 +51,9 @@ class ChatOptions(TypedDict, total=False):
     response_format: ResponseFormat | Mapping[str, Any] | None
     stop: Sequence[str]
     max_tokens: int | None
+    min_tokens: int | None
+    stop_token_ids: Sequence[int]
+    ignore_eos: bool
     logprobs: bool
     top_logprobs: int
     reasoning_effort: str | None

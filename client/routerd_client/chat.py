@@ -162,8 +162,10 @@ class ChatRequest(Struct, frozen=True, omit_defaults=True, kw_only=True):
     absent value. ``deadline_s`` bounds every wait of the
     request, in seconds from its arrival. ``local_only`` never leaves the machine. ``continues``: the last message
     is the assistant's, and the answer's beginning: what comes goes on from there (owned models, and APIs that
-    know how). ``hops``: routers that it came through before this one. ``extra`` keeps fields a front did not know, by
-    format (``{"openai": {...}}``), for backends of it.
+    know how). ``stop_token_ids`` end the answer as the model's own end tokens do, ``min_tokens`` come before any end,
+    and ``ignore_eos`` takes the model's own ends away (owned models, and local servers that know them). ``hops``:
+    routers that it came through before this one. ``extra`` keeps fields a front did not know, by format
+    (``{"openai": {...}}``), for backends of it.
     """
 
     messages: Annotated[list[Message], Meta(max_length=MOST_MESSAGES)]
@@ -175,6 +177,9 @@ class ChatRequest(Struct, frozen=True, omit_defaults=True, kw_only=True):
     sampling: Sampling = Sampling()
     stop: Annotated[list[str], Meta(max_length=MOST_STOPS)] = []
     max_tokens: int | None = None
+    min_tokens: int | None = None
+    stop_token_ids: list[int] = []
+    ignore_eos: bool = False
     logprobs: bool = False
     top_logprobs: int = 0
     reasoning_effort: str | None = None

@@ -289,7 +289,8 @@ class _WithoutText(Struct, frozen=True):
 
 
 class Routed(_WithoutText, frozen=True, kw_only=True, tag="routed", omit_defaults=True):
-    """Which backend attempt ``attempt`` (from 1) goes to, and why; sent before its first token."""
+    """Which backend attempt ``attempt`` (from 1) goes to, and why; sent before its first token. ``dropped`` names
+    what the request says and this backend is not told, or does not do."""
 
     id: int
     attempt: int
@@ -299,6 +300,7 @@ class Routed(_WithoutText, frozen=True, kw_only=True, tag="routed", omit_default
     endpoint: str
     route: str = ""
     reasons: list[str] = []
+    dropped: list[str] = []
 
 
 class Progress(_WithoutText, frozen=True, kw_only=True, tag="progress", omit_defaults=True):
@@ -343,7 +345,8 @@ class Done(Struct, frozen=True, kw_only=True, tag="done", omit_defaults=True):
     on from. ``cost_microusd`` is in millionths of a dollar. ``flaw`` is what the
     daemon found wrong with it, where it found anything: a refusal, say, that no route wants passed over. ``refusal``
     is what an API said instead of an answer, where it marked that as a refusal itself: no `Delta` brings it.
-    ``tokens_per_second`` counts decoding only; ``ttft_s`` runs from the request's arrival.
+    ``dropped`` is as in `Routed`, of the backend that answered. ``tokens_per_second`` counts decoding only; ``ttft_s``
+    runs from the request's arrival.
     """
 
     id: int
@@ -365,6 +368,7 @@ class Done(Struct, frozen=True, kw_only=True, tag="done", omit_defaults=True):
     flaw: FailureKind | None = None
     flaw_message: str = ""
     refusal: str = ""
+    dropped: list[str] = []
 
     @property
     def text(self) -> str:

@@ -28,9 +28,11 @@ class FailureKind(OpenEnum):
     CONTEXT_OVERFLOW = "context_overflow"
     CONTENT_FILTERED = "content_filtered"
     BAD_REQUEST = "bad_request"
+    UNSUPPORTED = "unsupported"
     REFUSAL = "refusal"
     EMPTY = "empty"
     DEGENERATE = "degenerate"
+    INVALID_LOGITS = "invalid_logits"
     SPAWN_FAILED = "spawn_failed"
     LOAD_FAILED = "load_failed"
     OOM_KILLED = "oom_killed"
@@ -82,11 +84,15 @@ class Candidate(Struct, frozen=True):
 
 
 class Skipped(Struct, frozen=True, omit_defaults=True):
-    """A backend that may not answer now, and the reason; ``failure`` is the one it would end in, where that is sure."""
+    """A backend that may not answer now, and the reason; ``failure`` is the one it would end in, where that is sure.
+
+    ``permanent``: nor later, until somebody changes the backend, its files or the configuration.
+    """
 
     backend: str
     reason: str
     failure: FailureKind | None = None
+    permanent: bool = False
 
 
 class Decision(Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -343,7 +349,8 @@ class ModelStatus(Struct, frozen=True, omit_defaults=True, kw_only=True):
     """One owned model process. Bytes for memory; seconds for the rest.
 
     ``idle_unload_s`` is what is left of keep_alive, ``None`` where nothing counts down. ``reserved_bytes``
-    is what it claims of the memory budget, ``memory_bytes`` what mlx holds now.
+    is what it claims of the memory budget, ``memory_bytes`` what mlx holds now. ``notice`` is what whoever uses the
+    model should know of it, ``""`` for nothing.
     """
 
     backend: str
@@ -359,6 +366,7 @@ class ModelStatus(Struct, frozen=True, omit_defaults=True, kw_only=True):
     pinned: bool = False
     restarts: int = 0
     error: str = ""
+    notice: str = ""
 
 
 class MemoryStatus(Struct, frozen=True, omit_defaults=True, kw_only=True):

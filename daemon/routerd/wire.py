@@ -71,6 +71,7 @@ class Ready(Struct, frozen=True, kw_only=True, tag="ready"):
     """The model has produced a token: it can answer. Sizes in tokens and bytes, ``load_s`` in seconds.
 
     ``context`` is for prompt and answer together: the model's, or what its KV caches may hold where that is less.
+    ``alone`` says why it computes one answer at a time; ``""`` where it computes several.
     """
 
     context: int
@@ -80,13 +81,16 @@ class Ready(Struct, frozen=True, kw_only=True, tag="ready"):
     reasoning: bool
     versions: dict[str, str]
     memory: Memory
+    alone: str = ""
 
 
 class LoadFailed(Struct, frozen=True, kw_only=True, tag="load_failed"):
-    """The model cannot be loaded; the worker exits with code 3 right after."""
+    """The model cannot be loaded; the worker exits with code 3 right after. ``permanent``: nor can it later, as it
+    is."""
 
     message: str
     hint: str = ""
+    permanent: bool = True
 
 
 class Prefill(Struct, frozen=True, kw_only=True, tag="prefill"):
@@ -127,7 +131,7 @@ class Finished(Struct, frozen=True, kw_only=True, tag="finished"):
 
 
 class Failed(Struct, frozen=True, kw_only=True, tag="failed"):
-    """This request alone failed: ``bad_request``, ``context_overflow``, ``cancelled``
+    """This request alone failed: ``bad_request``, ``context_overflow``, ``cancelled``, ``invalid_logits``
     or ``server_error``; the others of its batch go on."""
 
     id: int

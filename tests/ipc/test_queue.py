@@ -172,3 +172,20 @@ async def test_unloading_a_model_ends_its_back_off(tmp_path: Path) -> None:
         assert caught.value.retry_after
         await client.models("unload", "small")
         assert running.model("small").residency is Residency.STOPPED
+
+
+async def test_a_model_that_takes_one_request_at_a_time_says_so_and_is_asked_so(tmp_path: Path) -> None:
+    hold = tmp_path / "hold"
+    hold.touch()
+    text = routes(slow=fake(f"--hold {hold} --alone 'the architecture is odd'"))
+    async with running_daemon(tmp_path, text) as running, connected(running.socket) as raw, running.client() as client:
+        await raw.send(chat(1, model="slow"))
+        await until(lambda: running.model("slow").in_flight == 1, "the model is busy")
+        await raw.send(chat(2, model="slow"))
+        while not (isinstance(event := await raw.event(), Progress) and event.id == 2 and event.phase == "queued"):
+            pass
+        assert running.model("slow").in_flight == 1
+        hold.unlink()
+        assert isinstance((await raw.answer(2))[-1], Done)
+        await client.models("unload", "slow")
+        assert running.model("slow").notice == "answers one request at a time: the architecture is odd"

@@ -109,3 +109,10 @@ def test_the_mode_reports_progress_as_json_lines(folder: Path, tmp_path: Path) -
 def run_mode(source: Path, target: Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "routerd.worker", "convert", str(source), str(target)]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+
+
+def test_a_part_of_a_split_file_is_refused_by_its_metadata(folder: Path, tmp_path: Path) -> None:
+    part = write_gguf(folder, tmp_path / "renamed.gguf", **{"split.count": mx.array(2, mx.uint16)})
+    with pytest.raises(BrokenModelError, match="2 parts of a split GGUF"):
+        convert(part, tmp_path / "out", "bf16", lambda *_: None)
+    assert not (tmp_path / "out").exists()

@@ -194,13 +194,13 @@ def test_a_sampler_that_raises_in_a_step_fails_its_own_request_alone(tiny: Model
 
 
 class FaultyModel:
-    """A network that breaks when it sees a batch of two; ``layers`` and the rest are the real one's."""
+    """A network that breaks when it sees a batch of three; ``layers`` and the rest are the real one's."""
 
     def __init__(self, network: Any) -> None:
         self._network = network
 
     def __call__(self, inputs: Any, cache: Any) -> Any:
-        if inputs.shape[0] > 1:
+        if inputs.shape[0] > 2:
             raise BrokenError
         return self._network(inputs, cache=cache)
 
@@ -210,12 +210,12 @@ class FaultyModel:
 
 def test_a_step_that_breaks_fails_those_in_it_and_nobody_after(tiny: Model) -> None:
     faulty = Model(FaultyModel(tiny.model), tiny.tokenizer, tiny.context, {})
-    together = [Generate(id=n, chat=ask()) for n in range(2)]
+    together = [Generate(id=n, chat=ask()) for n in range(3)]
     collector = run_engine(faulty, together)
 
-    assert [m.kind for n in range(2) for m in collector.of(n) if isinstance(m, Failed)] == [
+    assert [m.kind for n in range(3) for m in collector.of(n) if isinstance(m, Failed)] == [
         FailureKind.SERVER_ERROR
-    ] * 2
+    ] * 3
 
 
 def test_cancel_ends_a_request_before_its_next_step(tiny: Model) -> None:

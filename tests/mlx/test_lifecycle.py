@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -12,9 +13,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import mlx.core as mx
 import pytest
 
 from routerd.wire import Loading
+from routerd_client.records import FailureKind
+from tests.support.random_model import VOCABULARY, make_random_model
 from tests.support.tiny_model import make_tiny_model
 from tests.support.worker_client import WorkerClient, ask
 
@@ -214,3 +218,70 @@ def wait_until(fact: Callable[[], bool], deadline: float) -> None:
     while not fact():
         assert time.monotonic() < end, "it did not come true in time"
         time.sleep(0.01)
+
+
+def with_template(folder: Path, template: object) -> Path:
+    file = make_tiny_model(folder) / "tokenizer_config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"chat_template": template}))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("template", "words"),
+    [
+        ("{% for m in messages %}{{ m.content ", "does not compile"),
+        ("{% for m in messages %}\n{{ m.content | no_such_filter }}{% endfor %}", "line 2"),
+        ("{% if messages %}\n\n{{ no_such_function() }}{% endif %}", "line 3"),
+        ("{{ messages[0].nothing.at.all }}", "fails for every conversation"),
+        ("{{ 1 / 0 }}", "division by zero"),
+    ],
+)
+def test_a_chat_template_that_fails_everybody_fails_the_load(tmp_path: Path, template: str, words: str) -> None:
+    with WorkerClient(with_template(tmp_path, template)) as worker:
+        failed = worker.load_failed()
+
+        assert "chat template" in failed.message
+        assert words in failed.message
+        assert "tokenizer_config.json" in failed.message
+        assert "template" in failed.hint
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{{ raise_exception('one system message, please') }}",
+        "{% if messages[0].role != 'system' %}{{ messages[0].nothing.at.all }}{% endif %}{{ messages[0].content }}",
+    ],
+    ids=["declines", "wants a system message"],
+)
+def test_a_template_that_fails_this_conversation_alone_is_the_callers(tmp_path: Path, template: str) -> None:
+    with WorkerClient(with_template(tmp_path, template)) as worker:
+        worker.ready()
+
+        assert worker.chat(ask()).failed.kind is FailureKind.BAD_REQUEST
+
+
+def test_what_a_library_prints_as_it_ends_the_load_is_the_reason(tmp_path: Path) -> None:
+    """mlx-lm's olmo wants a package of its own, and ends the process where it is missing."""
+    config = {"model_type": "olmo", "vocab_size": VOCABULARY, "max_position_embeddings": 2048}
+    with WorkerClient(make_random_model(tmp_path, config, weights=False)) as worker:
+        failed = worker.load_failed()
+
+        assert "pip install ai2-olmo" in failed.message
+        assert failed.hint
+        assert worker.process.wait(5) == 3
+
+
+def test_weights_that_the_index_does_not_name_are_not_loaded(tmp_path: Path) -> None:
+    folder = make_tiny_model(tmp_path / "model")
+    names = list(mx.load(str(folder / "model.safetensors")))
+    with WorkerClient(folder) as worker:
+        worker.ready()
+        expected = worker.chat(ask()).text
+    shutil.copy(make_tiny_model(tmp_path / "other", seed=7) / "model.safetensors", folder / "model_old.safetensors")
+    index = {"weight_map": dict.fromkeys(names, "model.safetensors")}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    with WorkerClient(folder) as worker:
+        worker.ready()
+
+        assert worker.chat(ask()).text == expected

@@ -49,7 +49,7 @@ def make_tiny_model(
     """
     folder.mkdir(parents=True, exist_ok=True)
     specials = ["<|endoftext|>", "<|im_start|>", END] + ["<think>", "</think>"] * reasoning
-    tokenizer = _tokenizer(vocab, specials)
+    tokenizer = tiny_tokenizer(vocab, specials)
     tokenizer.save(str(folder / "tokenizer.json"))
     settings: dict[str, object] = {
         "tokenizer_class": "PreTrainedTokenizerFast",
@@ -87,7 +87,8 @@ def make_adapter(folder: Path, model: Path, *, scale: float = 20.0, rank: int = 
     return folder
 
 
-def _tokenizer(vocab: int, specials: list[str]) -> Tokenizer:
+def tiny_tokenizer(vocab: int, specials: list[str]) -> Tokenizer:
+    """A byte-level tokenizer of up to ``vocab`` entries, ``specials`` among them."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()

@@ -42,7 +42,9 @@ def message(text: str, *, ask: Ask = NOTHING_ASKED, cut: bool = False, tool_call
     return found.message if found else ""
 
 
-@pytest.mark.parametrize("text", ["Yes.", "7", "ok", "```\n\n```", "-" * 2000, "0, " * 900, PROSE])
+@pytest.mark.parametrize(
+    "text", ["Yes.", "7", "ok", "```\n\n```", "-" * 2000, "=" * 700, "0" * 900, "0, " * 900, "█" * 800, "!" * 80, PROSE]
+)
 def test_a_legitimate_answer_is_never_found_fault_with_by_default(text: str) -> None:
     assert message(text) == ""
 
@@ -77,6 +79,11 @@ def test_cut_is_wrong_only_where_whole_answers_are_asked_for() -> None:
         PROSE + " and so on" * 100,
         PROSE + "\nThe answer is 4.\nLet me check.\n" * 30,
         "the cat " * 20_000,
+        "!" * 1000,
+        "Here it is: " + "?" * 700,
+        "a" * 601,
+        "\ufffd" * 900,
+        "! " * 500,
         PROSE + "".join(" But wait, let me look at it again." + " So it is four." * (n % 3) for n in range(200)),
     ],
 )

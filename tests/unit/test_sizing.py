@@ -57,3 +57,21 @@ def test_an_adapter_that_is_gone_fails_the_load(folder: Path, tmp_path: Path) ->
     with pytest.raises(ProcessFailedError, match=r"no .*adapters.safetensors") as caught:
         size_of(MlxSpec(model="tiny", adapter=str(tmp_path)), folder, Learned())
     assert caught.value.kind is FailureKind.LOAD_FAILED
+
+
+def test_a_light_use_lowers_the_claim_no_further_than_what_may_be_used(folder: Path) -> None:
+    spec, learned = MlxSpec(model="tiny"), Learned()
+    planned = size_of(spec, folder, learned)
+    assert planned.footprint
+    learned.record(planned.key, planned.footprint, peak=1)
+    lowered = size_of(spec, folder, learned)
+    least = planned.footprint.weights + planned.footprint.base + planned.kv_pool + planned.buffers
+    assert lowered.claim == least < planned.claim
+
+
+def test_a_heavy_use_raises_the_claim(folder: Path) -> None:
+    spec, learned = MlxSpec(model="tiny"), Learned()
+    planned = size_of(spec, folder, learned)
+    assert planned.footprint
+    learned.record(planned.key, planned.footprint, peak=planned.claim + 5)
+    assert size_of(spec, folder, learned).claim == planned.claim + 5

@@ -502,7 +502,7 @@ def test_tools_and_images_need_a_backend_that_takes_them() -> None:
     assert order(routes, view) == "a b"
     tools = [Tool(FunctionSpec("f"))]
     assert order(routes, view, tools=tools) == "b"
-    assert skipped(routes, view, tools=tools) == {"a": "it takes no tools"}
+    assert skipped(routes, view, tools=tools) == {"a": "does not support tools"}
     image = Message("user", [TextPart("what is it?"), ImagePart(ImageURL("data:,"))])
     found = decide(routes, Features(ChatRequest(messages=[image])), view).decision
     assert [c.backend for c in found.candidates] == ["b"]

@@ -32,7 +32,7 @@ from ..store.measured import Measurements
 from ..store.writer import Store
 from ..supervisor.command import Command, CounterCommand, counter_command, worker_command
 from ..supervisor.effects import Find, Prepare
-from ..supervisor.errors import ProcessFailedError
+from ..supervisor.errors import ProcessFailedError, load_failed
 from ..supervisor.supervisor import Sizing, Supervisor
 from ..tasks import BackgroundTasks, FailureLog
 from .compiled import compiled_file, without_preload
@@ -210,9 +210,9 @@ async def _prepare(places: Places, reference: str, on_phase: Callable[[str, floa
     try:
         return await prepare_model(ModelReference.parse(reference, places.config.parent), places.cache, on_phase)
     except ModelError as error:
-        raise ProcessFailedError(FailureKind.LOAD_FAILED, str(error), hint=error.hint) from error
+        raise load_failed(error) from error
     except ValueError as error:
-        raise ProcessFailedError(FailureKind.LOAD_FAILED, str(error)) from error
+        raise ProcessFailedError(FailureKind.LOAD_FAILED, str(error), permanent=True) from error
 
 
 async def _find(places: Places, reference: str) -> Path | None:

@@ -76,7 +76,9 @@ def encode(chat: ChatRequest, spec: HttpSpec, terms: Terms) -> dict[str, Any]:
     if not _claude(model) or _WITH_SAMPLING.match(_claude(model)):
         body |= given({"temperature": None if sampling.temperature is None else min(sampling.temperature, 1.0)})
         # newer ones of these refuse both
-        body |= given({"top_p": sampling.top_p if sampling.temperature is None else None, "top_k": sampling.top_k})
+        body |= given(
+            {"top_p": sampling.top_p if sampling.temperature is None else None, "top_k": sampling.top_k or None}
+        )
     if chat.tools:
         body |= {"tools": [_tool(tool) for tool in chat.tools], **given({"tool_choice": _choice(chat)})}
     return body

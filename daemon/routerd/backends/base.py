@@ -69,12 +69,19 @@ Emit = Callable[[News], Awaitable[None]]
 class BackendError(Exception):
     """An attempt failed. ``retry_after_s`` is when asking again may help, ``hint`` what a person can do.
 
-    ``cools``: the backend asked for that time, and nobody is to ask it before. ``billed``: its maker may charge for
-    what was asked all the same.
+    ``permanent``: the same again fails again, until somebody changes the backend. ``cools``: the backend asked for that
+    time, and nobody is to ask it before. ``billed``: its maker may charge for what was asked all the same.
     """
 
     def __init__(
-        self, kind: FailureKind, message: str, *, hint: str = "", retry_after_s: float | None = None, cools: bool = True
+        self,
+        kind: FailureKind,
+        message: str,
+        *,
+        hint: str = "",
+        retry_after_s: float | None = None,
+        cools: bool = True,
+        permanent: bool = False,
     ) -> None:
         super().__init__(message)
         self.kind = kind
@@ -82,6 +89,7 @@ class BackendError(Exception):
         self.hint = hint
         self.retry_after_s = retry_after_s
         self.cools = cools
+        self.permanent = permanent
         self.billed = False
         self.died = ""
         """The process of an owned model that ended while it held the request; ``""`` where none did."""
@@ -113,6 +121,10 @@ class Backend(Protocol):
 
     def limits(self) -> Limits:
         """What it can do, as far as is known now. Does not block."""
+        ...
+
+    def dropped(self, chat: ChatRequest) -> list[str]:
+        """What ``chat`` says that it is not told, or does not do, for people. Does not block."""
         ...
 
     def busy(self) -> float:

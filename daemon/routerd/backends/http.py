@@ -27,7 +27,9 @@ from ..config.http import HttpSpec, TimeoutSpec
 from ..config.types import Secret
 from ..routing.terms import Terms
 from ..routing.view import Limits
+from . import openai
 from .base import BackendError, Emit, End, Limited, Piece, Sent
+from .dropped import by_api
 from .failures import Said, failed, said
 from .format import ErrorInStreamError, Format, Reader, reading
 from .patience import Patience
@@ -129,6 +131,9 @@ class HttpBackend:
 
     def refusal(self) -> BackendError | None:
         return None
+
+    def dropped(self, chat: ChatRequest) -> list[str]:
+        return by_api(chat, self.kind, local=self.kind == "openai" and openai.is_own(self._spec))
 
     def limits(self) -> Limits:
         spec = self._spec

@@ -9,12 +9,16 @@ from routerd_client.records import FailureKind, Residency
 
 from .. import wire
 from ..config.schema import MlxSpec
+from ..routing.admit import NO_TOOLS
+from ..routing.features import offers_tools
 from ..routing.terms import Terms
 from ..routing.view import Limits
+from ..supervisor.child import Worker
 from ..supervisor.errors import Failure, ProcessFailedError
 from ..supervisor.stream import Stream
 from ..supervisor.supervisor import Supervisor
 from .base import BackendError, Emit, End, Piece, Waiting
+from .dropped import by_owned
 from .usage import believable
 
 
@@ -47,7 +51,10 @@ class MlxBackend:
 
     def limits(self) -> Limits:
         context = self._supervisor.context(self.name) or self._context
-        return Limits(context=context, vision=False, prefill=self._prefill)
+        return Limits(context=context, tools=self._supervisor.tools(self.name), vision=False, prefill=self._prefill)
+
+    def dropped(self, chat: ChatRequest) -> list[str]:
+        return by_owned(chat, grouped=not self._prefill)
 
     def busy(self) -> float:
         return self._supervisor.busy(self.name)
@@ -73,16 +80,29 @@ class MlxBackend:
                 patient=chat.when_full in (None, "wait"),
                 alone=terms.alone,
             ) as worker:
+                _check_tools(worker, chat)
                 with worker.generate(chat) as stream:
                     return await _relay(stream, emit)
         except ProcessFailedError as error:
             raise _failed(error.failure) from error
 
 
+def _check_tools(worker: Worker, chat: ChatRequest) -> None:
+    """Raise `ProcessFailedError` where only the loaded model shows that it cannot call tools."""
+    if worker.ready and not worker.ready.tools and offers_tools(chat):
+        hint = "its calls have no form that mlx-lm reads: ask a model that has, or leave the tools out"
+        raise ProcessFailedError(FailureKind.UNSUPPORTED, NO_TOOLS, hint=hint)
+
+
 def _failed(failure: Failure) -> BackendError:
     # Whoever comes in the meantime is told so by the supervisor, at once.
     error = BackendError(
-        failure.kind, failure.message, hint=failure.hint, retry_after_s=failure.retry_after_s, cools=False
+        failure.kind,
+        failure.message,
+        hint=failure.hint,
+        retry_after_s=failure.retry_after_s,
+        cools=False,
+        permanent=failure.permanent,
     )
     error.died = failure.died
     return error

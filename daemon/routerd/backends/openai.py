@@ -82,8 +82,11 @@ def encode(chat: ChatRequest, spec: HttpSpec, terms: Terms) -> dict[str, Any]:
     body |= _drawn(chat)
     if not makers:
         body |= given({"reasoning_effort": chat.reasoning_effort})
-    if _is_own(spec) and (chat.template_args or chat.sampling != _NO_OPINION):
+    if is_own(spec) and (chat.template_args or chat.sampling != _NO_OPINION):
         body |= _fields(chat.sampling, _OWN_SAMPLING) | given({"chat_template_kwargs": chat.template_args})
+    if is_own(spec):
+        body |= given({"min_tokens": chat.min_tokens, "stop_token_ids": chat.stop_token_ids})
+        body |= {"ignore_eos": True} if chat.ignore_eos else {}
     return body
 
 
@@ -129,7 +132,8 @@ def is_makers(spec: HttpSpec) -> bool:
     return host(spec.base_url or BASE_URL) == "api.openai.com" or _on_azure(spec)
 
 
-def _is_own(spec: HttpSpec) -> bool:
+def is_own(spec: HttpSpec) -> bool:
+    """Whether it is taken for a server of one's own: plain http, or a Unix socket."""
     return spec.base_url.startswith(("http:", "unix:"))
 
 

@@ -54,6 +54,7 @@ def text(status: StatusResult) -> str:
         lines.append(f"crashes  {_crashes(status.crashes)}")
     lines += [f"failed   {_task(f)}" for f in status.task_failures]
     lines += [f"REFUSED  {e}  (generation {status.generation} stays in force)" for e in status.config_errors]
+    lines += [f"notice   {model.backend} {model.notice}" for model in status.models if model.notice]
     lines += ["", table([_backend(status, b) for b in status.backends])]
     lines += ["", table([model_row(m) for m in status.models])]
     return "\n".join(lines)

@@ -9,6 +9,7 @@ from routerd_client.records import FailureKind
 
 from ..quality.degenerate import Ask, Fault, Finding
 from ..routing.classify.ask import newest_ask
+from ..routing.features import callable_tools, must_call
 from ..routing.terms import Terms
 
 FAULTS: tuple[Fault, ...] = get_args(Fault)
@@ -31,7 +32,8 @@ def measured_by(chat: ChatRequest, terms: Terms) -> Ask:
     return Ask(
         prompt=newest_ask(chat.messages).text,
         response_format=chat.response_format,
-        tools=chat.tools,
+        tools=callable_tools(chat),
+        must_call=must_call(chat),
         min_chars=terms.min_chars if "short" in terms.escalate_on else 0,
         complete="length" in terms.escalate_on,
     )

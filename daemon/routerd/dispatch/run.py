@@ -119,8 +119,12 @@ class Run:
                 endpoint=self.decision.endpoint,
                 route=self.decision.route,
                 reasons=candidate.reasons,
+                dropped=self._dropped(backend),
             )
         )
+
+    def _dropped(self, backend: Backend) -> list[str]:
+        return [] if self.call.embedding else backend.dropped(self.chat)
 
     def end_attempt(
         self, backend: str, failure: BackendError | None, *, finding: Finding | None = None, cancelled: bool = False
@@ -228,6 +232,7 @@ class Run:
             usage=end.usage,
             message=None if self.chat.stream else reception.message(end.refusal),
             refusal=end.refusal,
+            dropped=self._dropped(backend),
             logprobs=[] if self.chat.stream else reception.logprobs,
             cost_microusd=sum(attempt.cost_microusd for attempt in self.attempts),
             ttft_s=None if reception.first_s is None else reception.first_s - self._arrived,
@@ -262,7 +267,7 @@ class Run:
 
     def failed(self, failure: BackendError) -> Error:
         """The request ends with this failure, though others might have been asked."""
-        code = ErrorCode.INTERRUPTED if self.reception.released else RULES[failure.kind].code
+        code = ErrorCode.INTERRUPTED if self.reception.released else _code(failure)
         return self.error(
             code, failure.message, hint=failure.hint, retry_after=failure.retry_after_s, failure=failure.kind
         )
@@ -275,9 +280,22 @@ class Run:
         code, kind = verdict([last.kind] if last else denials)
         if denials and not any(denials) and not self.passed_over:
             code = ErrorCode.BAD_REQUEST  # none of them ever can
+        elif self._permanent(last):
+            code, retry_after = ErrorCode.CONFIG, None
         message = f"no backend of {self.decision.endpoint} could answer: " + "; ".join(reasons)
         hint = last.hint if last and last.hint else _HINTS.get(code, "routerctl status shows every backend's state")
         return self.error(code, message, hint=hint, retry_after=retry_after, failure=kind)
+
+    def _permanent(self, last: BackendError | None) -> bool:
+        """Whether nobody can answer before somebody changes something: the last attempt's failure, and all else."""
+        skipped = [each for each in self.decision.skipped if each.failure]
+        if self.passed_over or not all(each.permanent for each in skipped):
+            return False
+        return last.permanent if last else bool(skipped)
+
+
+def _code(failure: BackendError) -> ErrorCode:
+    return ErrorCode.CONFIG if failure.permanent else RULES[failure.kind].code
 
 
 def verdict(failures: Iterable[FailureKind | None]) -> tuple[ErrorCode, FailureKind | None]:
@@ -290,7 +308,7 @@ def verdict(failures: Iterable[FailureKind | None]) -> tuple[ErrorCode, FailureK
 
 def telling(last: BackendError | None, failure: BackendError) -> BackendError:
     """Which of two failures the caller is told of: the newer, but for one after which the request may succeed later."""
-    if last and RULES[last.kind].code in _RETRYABLE and RULES[failure.kind].code not in _RETRYABLE:
+    if last and _code(last) in _RETRYABLE and _code(failure) not in _RETRYABLE:
         return last
     return failure
 

@@ -39,9 +39,12 @@ class LiveView:
     def blocked(self, backend: str) -> Denial | None:
         asked = self._backends[backend]
         health = self._tracker.health(asked.identity)
+        refusal = asked.refusal()
+        if refusal and refusal.permanent:  # whatever its breaker says, waiting does not help
+            hint = f" ({refusal.hint})" if refusal.hint else ""
+            return Denial(f"{refusal.message}{hint}", refusal.kind, permanent=True)
         if why := health.blocked(self._now):
             return Denial(why, health.blamed(self._now))
-        refusal = asked.refusal()
         if refusal is None:
             return None
         again = f"; tried again in {refusal.retry_after_s:.0f} s" if refusal.retry_after_s else ""

@@ -29,6 +29,7 @@ from routerd_client.chat import (
 from routerd_client.protocol import Delta, Done, Error, Routed
 
 from .format import Asked, BadRequestError, about, decode, encode, told, unknown
+from .local_fields import local_fields
 from .openai import OVERLOADED, Common, error_object, logprob_objects, refuse, usage_object
 
 __all__ = ["OVERLOADED", "read", "refuse"]
@@ -81,14 +82,20 @@ class _Choice(Struct, frozen=True):
     function: _Function | None = None
 
 
+class _Form(ResponseFormat, frozen=True, omit_defaults=True):
+    """A `ResponseFormat`; llama.cpp has the ``schema`` beside its type."""
+
+    schema: dict[str, Any] | None = None
+
+
 class Body(Common, frozen=True, kw_only=True):
     """What is read of a request."""
 
     messages: Annotated[list[_Message], Meta(max_length=MOST_MESSAGES)]
     tools: list[_Tool] | None = None
-    tool_choice: Literal["auto", "none", "required"] | _Choice | None = None
+    tool_choice: Literal["auto", "none", "required", "any"] | _Choice | None = None
     parallel_tool_calls: bool | None = None
-    response_format: ResponseFormat | None = None
+    response_format: _Form | None = None
     max_completion_tokens: int | None = None
     logprobs: bool | None = None
     top_logprobs: int | None = None
@@ -113,24 +120,26 @@ def read(body: bytes, headers: Mapping[str, str]) -> Asked:  # noqa: ARG001 - al
         raise BadRequestError(
             "functions and function_call are OpenAI's old way: send tools and tool_choice", "functions"
         )
-    _check(asked.response_format)
     if asked.modalities and asked.modalities != ["text"]:
         raise BadRequestError("modalities: answers are text", "modalities")
     extra, left_out = unknown(body, _KNOWN)
+    local = local_fields(extra)
     chat = ChatRequest(
         messages=[_message(message, at) for at, message in enumerate(asked.messages)],
         model=asked.model or "",
         tools=_tools(asked.tools or ()),
         tool_choice=_tool_choice(asked.tool_choice),
         parallel_tool_calls=asked.parallel_tool_calls,
-        response_format=asked.response_format,
-        sampling=asked.sampling(),
+        response_format=_response_format(asked.response_format),
+        sampling=asked.sampling(local),
         stop=asked.stops,
-        max_tokens=asked.max_tokens if asked.max_completion_tokens is None else asked.max_completion_tokens,
+        max_tokens=next((n for n in (asked.max_completion_tokens, asked.max_tokens) if n is not None), local.n_predict),
+        **local.endings,
         logprobs=bool(asked.logprobs),
         top_logprobs=asked.top_logprobs or 0,
-        reasoning_effort=asked.reasoning_effort,
-        template_args=asked.chat_template_kwargs or {},
+        reasoning_effort=local.effort if asked.reasoning_effort is None else asked.reasoning_effort,
+        template_args=local.template_args() | (asked.chat_template_kwargs or {}),
+        continues=bool(local.continue_final_message),
         context=told(asked.metadata),
         session=asked.session,
         stream=bool(asked.stream),
@@ -140,11 +149,16 @@ def read(body: bytes, headers: Mapping[str, str]) -> Asked:  # noqa: ARG001 - al
     return Asked(chat, Writer(chat.model, include_usage=asked.include_usage), left_out)
 
 
-def _check(wanted: ResponseFormat | None) -> None:
+def _response_format(wanted: _Form | None) -> ResponseFormat | None:
     """Raises `BadRequestError` for a schema that is none: answers are to be held against it."""
-    if wanted and wanted.type == "json_schema" and not isinstance((wanted.json_schema or {}).get("schema"), dict):
+    if wanted is None:
+        return None
+    if wanted.schema is not None and wanted.type != "text" and not wanted.json_schema:
+        return ResponseFormat("json_schema", {"name": "answer", "schema": wanted.schema})
+    if wanted.type == "json_schema" and not isinstance((wanted.json_schema or {}).get("schema"), dict):
         place = "response_format.json_schema.schema"
         raise BadRequestError(f"{place} is missing, or no object", place)
+    return ResponseFormat(wanted.type, wanted.json_schema)
 
 
 def _message(message: _Message, at: int) -> Message:
@@ -193,8 +207,10 @@ def _tools(tools: list[_Tool] | tuple[()]) -> list[Tool]:
 
 
 def _tool_choice(
-    choice: Literal["auto", "none", "required"] | _Choice | None,
+    choice: Literal["auto", "none", "required", "any"] | _Choice | None,
 ) -> Literal["auto", "none", "required"] | NamedTool | None:
+    if choice == "any":  # Mistral's word
+        return "required"
     if not isinstance(choice, _Choice):
         return choice
     if choice.function is None or not choice.function.name:

@@ -14,6 +14,7 @@ from routerd_client.protocol import Delta, Done, Error, Routed
 
 from .chat_completions import finish_reason
 from .format import Asked, BadRequestError, about, decode, encode, told, unknown
+from .local_fields import local_fields
 from .openai import OVERLOADED, Common, error_object, refuse, usage_object
 
 __all__ = ["OVERLOADED", "read", "refuse"]
@@ -45,14 +46,18 @@ def read(body: bytes, headers: Mapping[str, str]) -> Asked:  # noqa: ARG001 - al
         field = "echo" if asked.echo else "suffix"
         raise BadRequestError(f"{field}: the text is asked as a chat, which has no such thing; leave it out", field)
     extra, left_out = unknown(body, _KNOWN)
+    local = local_fields(extra)
     chat = ChatRequest(
         messages=[Message("user", _text(asked.prompt))],
         model=asked.model or "",
-        sampling=asked.sampling(),
+        sampling=asked.sampling(local),
         stop=asked.stops,
-        max_tokens=asked.max_tokens,
+        max_tokens=local.n_predict if asked.max_tokens is None else asked.max_tokens,
+        **local.endings,
         logprobs=asked.logprobs is not None,
         top_logprobs=asked.logprobs or 0,
+        reasoning_effort=local.effort,
+        template_args=local.template_args(),
         context=told(asked.metadata),
         session=asked.session,
         stream=bool(asked.stream),

@@ -34,7 +34,7 @@ T = TypeVar("T")
 encode = msgspec.json.Encoder().encode
 
 
-def limit(chat: ChatRequest) -> None:
+def check_counts(chat: ChatRequest) -> None:
     """Raise `BadRequestError` for a request with more of something than the daemon takes, however it came."""
     for name, most in (
         ("messages", MOST_MESSAGES),
@@ -103,6 +103,8 @@ class Writer(Protocol):
 TOO_DEEP = "the body is nested too deeply to be read: send it flatter"
 LEFT_OUT = "x-routerd-left-out"
 MOST_FIELDS = 200
+_EXACT = 2.0**53
+"""Below it, floats stand for one whole number each."""
 ROUTE = "x-routerd-route"
 """The header that says what `Asked.left_out` does."""
 
@@ -181,6 +183,7 @@ def about(end: Done | Error) -> dict[str, Any]:
     if isinstance(end, Done):
         told |= {"backend": end.backend, "model": end.model, "endpoint": end.endpoint, "route": end.route}
         told |= {"cost_microusd": end.cost_microusd, "flaw": end.flaw, "flaw_message": end.flaw_message}
+        told["dropped"] = end.dropped
     else:
         told |= {"code": end.code, "retryable": end.retryable, "retry_after": end.retry_after}
     told["attempts"] = end.attempts
@@ -204,11 +207,14 @@ def in_one(done: Done) -> Delta:
 def decode(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
     """The body as a struct. Raises `BadRequestError` with the place of what is wrong."""
     try:
-        return decoder.decode(body)
+        try:
+            return decoder.decode(body)
+        except msgspec.ValidationError as error:
+            if not str(error).startswith("Expected `int"):
+                raise
+            return decoder.decode(encode(with_whole_numbers(_ANYTHING.decode(body))))
     except msgspec.ValidationError as error:
-        message, _, path = str(error).partition(" - at `")
-        param = path.rstrip("`").removeprefix("$").removeprefix(".")
-        raise BadRequestError(f"{param}: {message}" if param else message, param) from None
+        raise wrong_type(error) from None
     except RecursionError:
         raise BadRequestError(TOO_DEEP) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -217,6 +223,23 @@ def decode(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
 
 _ANYTHING: msgspec.json.Decoder[Any] = msgspec.json.Decoder()
 _FIELDS: msgspec.json.Decoder[dict[str, msgspec.Raw]] = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+def wrong_type(error: msgspec.ValidationError) -> BadRequestError:
+    """``error`` with the place of what is wrong."""
+    message, _, path = str(error).partition(" - at `")
+    param = path.rstrip("`").removeprefix("$").removeprefix(".")
+    return BadRequestError(f"{param}: {message}" if param else message, param)
+
+
+def with_whole_numbers(fields: Any) -> Any:
+    """``fields`` of a request with ``64`` for each ``64.0``, as some clients write whole numbers."""
+    if not isinstance(fields, dict):
+        return fields
+    return {
+        name: int(value) if isinstance(value, float) and value.is_integer() and abs(value) < _EXACT else value
+        for name, value in fields.items()
+    }
 
 
 def unknown(body: bytes, known: frozenset[str]) -> tuple[dict[str, Any], list[str]]:
@@ -234,6 +257,13 @@ def unknown(body: bytes, known: frozenset[str]) -> tuple[dict[str, Any], list[st
     found = {name: value for name, value in given.items() if value is not None}
     steering = [name for name in found if steers(name)]
     return {name: found[name] for name in found.keys() - set(steering)}, [f"the field {name}" for name in steering]
+
+
+def max_tokens_of(number: int | None, field: str) -> int | None:
+    """Return the answer's cap: at least 1, or -1 for none. Raises `BadRequestError` for anything else."""
+    if number is not None and number < 1 and number != -1:
+        raise BadRequestError(f"{field} is {number}; it must be at least 1, or -1 for no limit", field)
+    return number
 
 
 def told(metadata: Mapping[str, Any] | None) -> dict[str, str]:

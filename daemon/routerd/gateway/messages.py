@@ -31,7 +31,8 @@ from routerd_client.chat import (
 )
 
 from .conversation import Conversation
-from .format import Asked, BadRequestError, Refusal, about, decode, encode, told
+from .format import Asked, BadRequestError, Refusal, about, decode, encode, max_tokens_of, told, unknown
+from .local_fields import NAMES, local_fields
 from .messages_writer import Writer, error_object
 
 __all__ = ["OVERLOADED", "read", "refuse"]
@@ -120,7 +121,7 @@ class Body(Struct, frozen=True, kw_only=True):
     system: Content | None = None
     tools: list[_Tool] | None = None
     tool_choice: _Choice | None = None
-    max_tokens: Annotated[int, Meta(ge=1)] | None = None
+    max_tokens: int | None = None
     stop_sequences: list[str] | None = None
     temperature: float | None = None
     top_p: float | None = None
@@ -136,6 +137,7 @@ class Body(Struct, frozen=True, kw_only=True):
 
 
 _BODY = msgspec.json.Decoder(Body)
+_KNOWN = frozenset(Body.__struct_fields__) | {"context_management"}  # how the maker's servers shorten a history
 
 
 def read(body: bytes, headers: Mapping[str, str]) -> Asked:  # noqa: ARG001 - all of this format is in its body
@@ -148,6 +150,10 @@ def read(body: bytes, headers: Mapping[str, str]) -> Asked:  # noqa: ARG001 - al
     extra = _extra(asked)
     messages = _conversation(asked, left_out)
     last = messages[-1]
+    rest, steering = unknown(body, _KNOWN)
+    left_out += [*steering, *(f"the field {name}" for name in rest.keys() - NAMES)]
+    local = local_fields(rest)
+    disabled = False if asked.thinking and asked.thinking.type == "disabled" else None
     chat = ChatRequest(
         messages=messages,
         model=asked.model or "",
@@ -156,11 +162,11 @@ def read(body: bytes, headers: Mapping[str, str]) -> Asked:  # noqa: ARG001 - al
         parallel_tool_calls=False if choice and choice.disable_parallel_tool_use else None,
         response_format=_response_format(output.format or asked.output_format),
         sampling=Sampling(temperature=asked.temperature, top_p=asked.top_p, top_k=asked.top_k),
-        stop=asked.stop_sequences or [],
-        max_tokens=asked.max_tokens,
-        reasoning_effort=output.effort,
-        # what Qwen's and most other templates that can do without call it
-        template_args={"enable_thinking": False} if asked.thinking and asked.thinking.type == "disabled" else {},
+        stop=[text for text in asked.stop_sequences or () if text],
+        max_tokens=max_tokens_of(asked.max_tokens, "max_tokens"),
+        **local.endings,
+        reasoning_effort=output.effort or local.effort,
+        template_args=local.template_args(disabled),
         context=told(asked.metadata),
         session=user if isinstance(user, str) else "",
         stream=bool(asked.stream),

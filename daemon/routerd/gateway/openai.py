@@ -11,6 +11,7 @@ from routerd_client.chat import Sampling, TokenLogprob, Usage
 from routerd_client.protocol import Error, ErrorCode
 
 from .format import BadRequestError, Refusal, about, encode, session_of, words
+from .local_fields import LocalFields
 
 OVERLOADED = 429
 
@@ -57,7 +58,8 @@ class Common(Struct, frozen=True, kw_only=True):
 
     @property
     def stops(self) -> list[str]:
-        return [self.stop] if isinstance(self.stop, str) else self.stop or []
+        stops = [self.stop] if isinstance(self.stop, str) else self.stop or []
+        return [text for text in stops if text]  # llama.cpp and LM Studio say none by an empty one
 
     @property
     def session(self) -> str:
@@ -68,13 +70,13 @@ class Common(Struct, frozen=True, kw_only=True):
         if self.n not in (None, 1):
             raise BadRequestError(f"n is {self.n}: one answer a request is given; send the request {self.n} times", "n")
 
-    def sampling(self) -> Sampling:
+    def sampling(self, local: LocalFields) -> Sampling:
         return Sampling(
             temperature=self.temperature,
             top_p=self.top_p,
             top_k=self.top_k,
             min_p=self.min_p,
-            repetition_penalty=self.repetition_penalty,
+            repetition_penalty=local.repeat_penalty if self.repetition_penalty is None else self.repetition_penalty,
             presence_penalty=self.presence_penalty,
             frequency_penalty=self.frequency_penalty,
             xtc_probability=self.xtc_probability,

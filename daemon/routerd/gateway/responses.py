@@ -24,7 +24,8 @@ from routerd_client.chat import (
 )
 
 from .conversation import Conversation
-from .format import Asked, BadRequestError, decode, session_of, told, unknown
+from .format import Asked, BadRequestError, decode, max_tokens_of, session_of, told, unknown
+from .local_fields import local_fields
 from .openai import OVERLOADED, refuse
 from .responses_tools import Tools, ToolSpec, custom_arguments, function_name
 from .responses_writer import Writer
@@ -99,7 +100,7 @@ class Body(Struct, frozen=True, kw_only=True):
     parallel_tool_calls: bool | None = None
     text: _Text | None = None
     reasoning: _Reasoning | None = None
-    max_output_tokens: Annotated[int, Meta(ge=1)] | None = None
+    max_output_tokens: int | None = None
     temperature: float | None = None
     top_p: float | None = None
     top_logprobs: int | None = None
@@ -128,6 +129,7 @@ def read(body: bytes, headers: Mapping[str, str]) -> Asked:  # noqa: ARG001 - al
     if asked.background:
         raise BadRequestError("background: answers are not kept here, so somebody must wait for them", "background")
     extra, left_out = unknown(body, _KNOWN)
+    local = local_fields(extra)
     tools = Tools(asked.tools or ())
     choice = _tool_choice(asked.tool_choice, tools)
     messages = _conversation(asked, left_out)
@@ -139,10 +141,12 @@ def read(body: bytes, headers: Mapping[str, str]) -> Asked:  # noqa: ARG001 - al
         parallel_tool_calls=asked.parallel_tool_calls,
         response_format=_response_format(asked.text),
         sampling=Sampling(temperature=asked.temperature, top_p=asked.top_p),
-        max_tokens=asked.max_output_tokens,
+        max_tokens=max_tokens_of(asked.max_output_tokens, "max_output_tokens"),
+        **local.endings,
         logprobs=_LOGPROBS in (asked.include or ()),
         top_logprobs=asked.top_logprobs or 0,
-        reasoning_effort=asked.reasoning.effort if asked.reasoning else None,
+        reasoning_effort=asked.reasoning.effort if asked.reasoning else local.effort,
+        template_args=local.template_args(),
         context=told(asked.metadata),
         session=session_of(asked.prompt_cache_key, asked.metadata),
         stream=bool(asked.stream),

@@ -21,18 +21,19 @@ from ..backends.peer import CHALLENGE, PROOF, proof
 from ..dispatch.beside import beside_loop
 from ..dispatch.elements import TOO_MANY, too_many
 from ..dispatch.run import Call, Emit
+from ..routing.sentinels import without_sentinels
 from .caller import client_name, laid_on
 from .connection import MAX_BODY, Server
 from .format import (
     LEFT_OUT,
     ROUTE,
     TOO_DEEP,
+    Asked,
     BadRequestError,
     Format,
     Refusal,
-    Writer,
     bad_request,
-    limit,
+    check_counts,
     refusal,
     spoken_in,
 )
@@ -180,49 +181,47 @@ class Front:
             asked = await beside_loop(partial(format_.read, body, request.headers))
         else:
             asked = format_.read(body, request.headers)
-        chat = laid_on(asked.chat, request.headers)
-        limit(chat)
+        chat = without_sentinels(laid_on(asked.chat, request.headers))
+        check_counts(chat)
         if self._services.draining:
             return self._refuse(request, id_, format_, refusal(SHUTTING_DOWN))
         call = Call(id=0, request_id=id_, chat=chat, client=client_name(request.headers))
         head = self._head(id_)
-        if asked.left_out:
-            head[LEFT_OUT] = _printable("; ".join(asked.left_out))
         if chat.stream:
-            end = await self._streamed(request, call, asked.writer, head)
+            end = await self._streamed(request, call, asked, head)
         else:
-            end = await self._whole(call, asked.writer, head)
+            end = await self._whole(call, asked, head)
         if isinstance(end, Error):
             head |= {ROUTE: _printable(end.route), "x-routerd-attempts": str(len(end.attempts))}
             return self._refuse(request, id_, format_, refusal(end), head)
         return end
 
-    async def _whole(self, call: Call, writer: Writer, head: Headers) -> web.StreamResponse | Error:
+    async def _whole(self, call: Call, asked: Asked, head: Headers) -> web.StreamResponse | Error:
         """The answer in one piece, or why there is none. ``head`` then has who was asked last."""
         collected = Collected()
         end = await self._dispatch(call, collected.emit)
         if isinstance(end, Error):
-            head |= _who(collected.routed)
+            head |= _who(collected.routed, asked)
             return end
         if end.message is None:
             end = replace(end, message=collected.message(), logprobs=collected.logprobs)
         headers = {
             "content-type": "application/json",
             **head,
-            **_who(end),
+            **_who(end, asked),
             "x-routerd-attempts": str(len(end.attempts)),
         }
-        return web.Response(body=writer.whole(end), headers=headers)
+        return web.Response(body=asked.writer.whole(end), headers=headers)
 
     async def _streamed(
-        self, request: web.BaseRequest, call: Call, writer: Writer, head: Headers
+        self, request: web.BaseRequest, call: Call, asked: Asked, head: Headers
     ) -> web.StreamResponse | Error:
         """The same, piece by piece; an error only where nothing was sent yet."""
 
         def begun(routed: Routed) -> Headers:
-            return {**head, **_who(routed), "x-routerd-attempts": str(routed.attempt)}
+            return {**head, **_who(routed, asked), "x-routerd-attempts": str(routed.attempt)}
 
-        streamed = Streamed(request, writer, begun, ping_s=self._ping_s, wait_s=self._wait_s)
+        streamed = Streamed(request, asked.writer, begun, ping_s=self._ping_s, wait_s=self._wait_s)
         try:
             end = await self._dispatch(call, streamed.emit)
             if isinstance(end, Done):
@@ -231,7 +230,7 @@ class Front:
                 return await streamed.failed(end)
         finally:
             streamed.close()
-        head |= _who(streamed.routed)
+        head |= _who(streamed.routed, asked)
         return end
 
     async def _dispatch(self, call: Call, emit: Emit) -> Done | Error:
@@ -289,9 +288,11 @@ class Front:
         return web.Response(status=refusal.status, body=format_.refuse(refusal), headers=headers)
 
 
-def _who(who: Routed | Done | None) -> Headers:
-    """Headers that name who answers, or who was asked."""
-    return {"x-routerd-backend": who.backend, ROUTE: _printable(who.route)} if who else {}
+def _who(who: Routed | Done | None, asked: Asked) -> Headers:
+    """Headers that name who answers, or who was asked, and what of the request that is without."""
+    left_out = dict.fromkeys([*asked.left_out, *(who.dropped if who else ())])
+    head = {LEFT_OUT: _printable("; ".join(left_out))} if left_out else {}
+    return {**head, "x-routerd-backend": who.backend, ROUTE: _printable(who.route)} if who else head
 
 
 def _is_local(sockname: object) -> bool:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 
 class ModelError(Exception):
-    """The base of this package's errors. The text says what is wrong, ``hint`` what helps."""
+    """The base of this package's errors. The text says what is wrong, ``hint`` what helps.
 
-    def __init__(self, message: str, hint: str = "") -> None:
+    ``permanent``: the same again fails again, until somebody changes the files or the configuration.
+    """
+
+    def __init__(self, message: str, hint: str = "", *, permanent: bool = True) -> None:
         super().__init__(message)
         self.hint = hint
+        self.permanent = permanent
 
 
 class ModelNotFoundError(ModelError):
@@ -21,3 +25,6 @@ class BrokenModelError(ModelError):
 
 class PrepareError(ModelError):
     """A download or a conversion did not come to its end. Raised by `prepare`."""
+
+    def __init__(self, message: str, hint: str = "", *, permanent: bool = False) -> None:
+        super().__init__(message, hint, permanent=permanent)

@@ -36,7 +36,7 @@ def check_folder(folder: Path) -> None:
     if not any((folder / name).exists() for name in TOKENIZERS):
         raise BrokenModelError(f"{folder} has no tokenizer ({', '.join(TOKENIZERS)})", hint=DOWNLOAD_AGAIN)
     _check_kinds(folder)
-    for weights in _weight_files(folder):
+    for weights in weight_files(folder):
         read_tensors(weights)
 
 
@@ -50,13 +50,18 @@ def _check_kinds(folder: Path) -> None:
         raise BrokenModelError(f"{odd[0]} is not a regular file", hint="remove it, or download the model again")
 
 
-def _weight_files(folder: Path) -> list[Path]:
+def weight_files(folder: Path) -> list[Path]:
+    """The files of weights: those that the index names, and every ``model*.safetensors`` where there is none.
+
+    Raises `BrokenModelError` where one is missing.
+    """
     files = sorted(folder.glob("model*.safetensors"))
     index = folder / "model.safetensors.index.json"
     if index.exists():
         named = _weights_of(index)
         if missing := sorted(named - {file.name for file in files}):
             raise BrokenModelError(f"{folder} lacks {missing[0]} (and {len(missing) - 1} more)", hint=DOWNLOAD_AGAIN)
+        files = [file for file in files if file.name in named]
     if not files:
         raise BrokenModelError(
             f"{folder} has no model*.safetensors",

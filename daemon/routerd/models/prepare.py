@@ -82,13 +82,17 @@ def _empty(folder: Path) -> None:
 
 
 async def _convert(source: Path, target: Path, progress: Progress) -> Path:
+    phases: set[str] = set()
+
     def report(line: str) -> None:
         step = json.loads(line)
+        phases.add(step["phase"])
         if step["phase"] == "weights":
             progress("convert", step["fraction"])
 
     progress("convert", None)
     command = [sys.executable, "-m", "routerd.worker", "convert", str(source), str(target), "--dtype", dtype()]
     if error := await child.run(command, report):
-        raise PrepareError(f"{source.name} cannot be converted: {error.splitlines()[-1]}")
+        message = f"{source.name} cannot be converted: {error.splitlines()[-1]}"
+        raise PrepareError(message, permanent="broken" in phases)
     return target

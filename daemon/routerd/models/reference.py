@@ -10,10 +10,12 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from .errors import ModelNotFoundError
+from .errors import BrokenModelError, ModelNotFoundError
 from .hub import Repository
 
 HUB_ID = re.compile(r"(?P<name>[\w.-]+/[\w.-]+)(@(?P<revision>\w[\w./-]*))?", re.ASCII)
+
+SPLIT = re.compile(r".*-\d{5}-of-(?P<parts>\d{5})\.gguf", re.IGNORECASE | re.DOTALL)
 
 
 class Kind(Enum):
@@ -62,7 +64,8 @@ class ModelReference(Struct, frozen=True):
 def resolve(reference: ModelReference, cache_dir: Path) -> Path | None:
     """The folder a worker can load right now, or ``None`` where `prepare` has to make it first.
 
-    Reads names, sizes and listings: blocks for milliseconds. Raises `ModelNotFoundError` where nothing can make it.
+    Reads names, sizes and listings: blocks for milliseconds. Raises `ModelNotFoundError` where nothing can make it,
+    `BrokenModelError` for a part of a split file.
     """
     match reference.kind:
         case Kind.FOLDER:
@@ -72,9 +75,25 @@ def resolve(reference: ModelReference, cache_dir: Path) -> Path | None:
             return reference.repository.whole(reference.revision)
         case Kind.GGUF if not _path(reference).is_file():
             raise ModelNotFoundError(f"there is no file {reference.path}", hint="check the path of the model")
+        case Kind.GGUF if parts := split_parts(_path(reference).name):
+            raise split_gguf(_path(reference).name, parts)
         case _:
             converted = converted_folder(reference, cache_dir)
             return converted if converted.is_dir() else None
+
+
+def split_parts(name: str) -> int:
+    """How many parts a ``.gguf`` file of this name is one of; 0 where it is whole."""
+    match = SPLIT.fullmatch(name)
+    return int(match["parts"]) if match and int(match["parts"]) > 1 else 0
+
+
+def split_gguf(name: str, parts: int) -> BrokenModelError:
+    """The error of a part of a split file."""
+    return BrokenModelError(
+        f"{name} is one of the {parts} parts of a split GGUF file",
+        hint="join them first: llama-gguf-split --merge FIRST_PART.gguf WHOLE.gguf; then name the whole file",
+    )
 
 
 def _folder(path: Path) -> Path:

@@ -82,16 +82,20 @@ class Remote:
                 return TransientError(f"{constants.ENDPOINT} is too busy or fails ({status})", _retry_after(headers))
             case "GatedRepo", _:
                 hint = f"accept its terms at {where}, then set HF_TOKEN or run: hf auth login"
-                return PrepareError(f"{name} is given only to those who accepted its terms", hint=hint)
+                return PrepareError(f"{name} is given only to those who accepted its terms", hint=hint, permanent=True)
             case "RevisionNotFound", _:
-                return PrepareError(f"{name} has no revision {revision}", hint=f"see {where}/commits")
+                return PrepareError(f"{name} has no revision {revision}", hint=f"see {where}/commits", permanent=True)
             case (_, 401) if "Invalid" in headers.get("X-Error-Message", ""):
-                return PrepareError("the hub does not accept your token", hint="set another HF_TOKEN: hf auth login")
+                return PrepareError(
+                    "the hub does not accept your token", hint="set another HF_TOKEN: hf auth login", permanent=True
+                )
             case _, 401 | 404:
                 hint = "check the name" + ("" if get_token() else "; a private one needs HF_TOKEN, or: hf auth login")
-                return PrepareError(f"the hub knows no model {name}, or not for you", hint=hint)
+                return PrepareError(f"the hub knows no model {name}, or not for you", hint=hint, permanent=True)
             case _, 403:
-                return PrepareError(f"the hub does not give you {name}", hint="may your token read it? hf auth whoami")
+                return PrepareError(
+                    f"the hub does not give you {name}", hint="may your token read it? hf auth whoami", permanent=True
+                )
         return PrepareError(f"the hub answered {status} for {name}")
 
 

@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from .caches import Config, kept_per_token, kept_state, layer_kinds
 from .errors import BrokenModelError
-from .folder import check_folder, read_json, read_tensors
+from .folder import check_folder, read_json, read_tensors, weight_files
 
 METAL = sys.platform == "darwin"
 STEP = 256
@@ -149,11 +149,11 @@ def context_of(config: Mapping[str, Any], tokenizer_limit: float | None) -> int:
 
 
 def read_weights(folder: Path) -> Weights:
-    """Sum up the headers of every ``model*.safetensors``, as mlx-lm loads them all.
+    """Sum up the headers of the files of weights.
 
     An upper bound: mlx-lm drops some tensors, such as those that see images. Raises `BrokenModelError`.
     """
-    tensors = [tensor for file in sorted(folder.glob("model*.safetensors")) for tensor in read_tensors(file)]
+    tensors = [tensor for file in weight_files(folder) for tensor in read_tensors(file)]
     size = sum(tensor.size for tensor in tensors)
     floats = Counter(tensor.dtype for tensor in tensors if tensor.dtype in ("F32", "F16", "BF16"))
     return Weights(size, 4 if floats and max(floats, key=floats.__getitem__) == "F32" else 2)

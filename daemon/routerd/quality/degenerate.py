@@ -20,7 +20,7 @@ class Ask(Struct, frozen=True, kw_only=True):
     """What an answer is measured by. The defaults never find fault with a legitimate answer, however short.
 
     ``prompt``: the newest user message. ``min_chars``: an answer shorter than this is none; 0 lets "Yes." pass.
-    ``complete``: an answer that was cut by the token limit is none.
+    ``complete``: an answer that was cut by the token limit is none. ``must_call``: so is one that calls no tool.
     """
 
     prompt: str = ""
@@ -28,6 +28,7 @@ class Ask(Struct, frozen=True, kw_only=True):
     tools: Sequence[Tool] = ()
     min_chars: int = 0
     complete: bool = False
+    must_call: bool = False
 
 
 NOTHING_ASKED = Ask()
@@ -94,6 +95,8 @@ def faults(
         why = "it reached its token limit before the first word" if cut else "it has no text and calls no tool"
         yield Finding("empty", f"the answer is empty: {why}")
         return
+    if ask.must_call:
+        yield Finding("degenerate", "the answer calls no tool, and tool_choice wants a call")
     if len(said) < ask.min_chars:
         yield Finding("short", f"the answer has {len(said)} characters, and at least {ask.min_chars} are asked for")
     if wrong := _format(said, ask.response_format, cut=cut):

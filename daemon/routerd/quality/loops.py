@@ -22,19 +22,25 @@ EMPTY_TOKENS = 200
 _GRAM = 6
 _LEAST_WORDS = 240
 _DISTINCT = 0.2
+_DRAWN = frozenset("-=_*#~.,:+|/\\^<>·•…─━═░▒▓█▀▄\u2013\u2014")
+"""Characters that people draw lines and bars with."""
 
 
 def loop(text: str) -> str:
     """What ``text`` repeats at its end, at most 60 characters of it; ``""`` where it does not loop.
 
-    A loop is the same characters over and over, or nearly the same words; rules of dashes, columns of figures
-    and the like are none.
+    A loop is the same characters over and over, one character too, or nearly the same words; rules of dashes, columns
+    of figures and the like are none.
     """
     if len(text) < _LEAST:
         return ""
     tail = text[-TAIL:].rstrip()
     unit = _period(tail) or _stuck(tail)
-    return " ".join(unit.split())[:60] if sum(map(str.isalpha, set(unit))) >= 3 else ""
+    found = set("".join(unit.split()))
+    if len(found) == 1:
+        (character,) = found
+        return "" if character in _DRAWN or character.isdigit() else character
+    return " ".join(unit.split())[:60] if sum(map(str.isalpha, found)) >= 3 else ""
 
 
 def run(text: str, *, cut: bool) -> str:

@@ -11,7 +11,7 @@ from routerd_client.records import FailureKind, Skipped
 
 from ..config.schema import BackendSpec
 from ..config.strategy import EndpointSpec
-from .features import Features
+from .features import Features, offers_tools
 from .strategy import Item
 from .view import Asking, Limits, Wanted
 
@@ -24,6 +24,7 @@ UNPROVEN = (
     "local_only: it may forward the request (local: true says that it does not), or it is a routerd not asked yet"
 )
 NO_EMBEDDINGS = "it gives no embeddings"
+NO_TOOLS = "does not support tools"
 
 
 class Admission(Struct):
@@ -72,7 +73,7 @@ def admit(
         elif overflow := _overflows(item.backend, limits, asking, admission.unsure):
             admission.skipped.append(Skipped(item.backend, overflow, FailureKind.CONTEXT_OVERFLOW))
         elif denied := asking.view.denied(item.backend, wanted) or asking.view.blocked(item.backend):
-            admission.skipped.append(Skipped(item.backend, denied.reason, denied.failure))
+            admission.skipped.append(Skipped(item.backend, denied.reason, denied.failure, denied.permanent))
         else:
             admission.admitted.append(item)
     admission.skipped += [Skipped(backend, reason) for backend, reason in drained.items() if backend not in seen]
@@ -94,8 +95,8 @@ def _leaves(spec: BackendSpec, limits: Limits) -> str:
 
 def _lacks(limits: Limits, features: Features) -> str:
     """What the request needs and the backend has not."""
-    if not limits.tools and features.has_tools:
-        return "it takes no tools"
+    if not limits.tools and offers_tools(features.chat):
+        return NO_TOOLS
     if not limits.vision and features.has_images:
         return "it sees no images"
     return NO_EMBEDDINGS if features.embeds and not limits.embeddings else ""

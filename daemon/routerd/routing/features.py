@@ -7,7 +7,7 @@ from functools import cached_property
 import msgspec
 from msgspec import Struct
 
-from routerd_client.chat import ChatRequest, ImagePart
+from routerd_client.chat import ChatRequest, ImagePart, NamedTool, Tool
 
 from ..config.pattern import LOOKED_AT
 from .classify.ask import Ask, newest_ask
@@ -15,6 +15,24 @@ from .words import words
 
 BYTES_A_TOKEN = 4
 """For a match on ``tokens``: about right for English and for code."""
+
+
+def callable_tools(chat: ChatRequest) -> list[Tool]:
+    """The tools that an answer may call: all, none, or the one that ``tool_choice`` names."""
+    if chat.tool_choice == "none":
+        return []
+    named = chat.tool_choice.function.name if isinstance(chat.tool_choice, NamedTool) else None
+    return [tool for tool in chat.tools if named in (None, tool.function.name)]
+
+
+def offers_tools(chat: ChatRequest) -> bool:
+    """Whether the backend that answers must be able to call tools."""
+    return bool(callable_tools(chat))
+
+
+def must_call(chat: ChatRequest) -> bool:
+    """Whether an answer without a call is not what ``tool_choice`` asks for."""
+    return offers_tools(chat) and chat.tool_choice not in (None, "auto")
 
 
 class Moment(Struct, frozen=True):

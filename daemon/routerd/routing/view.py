@@ -33,10 +33,11 @@ class Limits(Struct, frozen=True):
 
 
 class Denial(Struct, frozen=True):
-    """Why a backend may not answer, and the failure that asking it would end in."""
+    """Why a backend may not answer, and the failure that asking it would end in; ``permanent`` as in `Skipped`."""
 
     reason: str
     failure: FailureKind
+    permanent: bool = False
 
 
 class Wanted(Struct, frozen=True):

@@ -39,6 +39,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--load-while", type=Path, help="load for as long as this file exists")
     add("--hang-load", action="store_true", help="never become ready")
     add("--refuse-load", metavar="MESSAGE", help="say that the model cannot be loaded")
+    add("--alone", default="", metavar="WHY", help="say that the model answers one request at a time")
+    add("--no-tools", action="store_true", help="say that the model cannot call tools")
     add("--exit-code", type=int, help="exit with this code instead of becoming ready")
     add("--die-after-load", action="store_true", help="exit as soon as a first request comes")
     add("--die-on", metavar="WORD", help="kill itself at a request whose last message has this word in it")
@@ -57,6 +59,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--garbage", action="store_true", help="answer with bytes that are no frame")
     add("--deep", action="store_true", help="answer with a frame that is nested without end")
     add("--fail", metavar="KIND", help="fail every request, before its first token, with this FailureKind")
+    add("--fail-after", type=int, default=0, metavar="K", help="--fail after K tokens instead")
     add("--fail-while", type=Path, help="--fail only for as long as this file exists")
     add("--broken-call", action="store_true", help="the answer is a tool call that cannot be read")
     add("--echo", action="store_true", help="the answer is the last user message")
@@ -101,10 +104,11 @@ class FakeWorker:
                 context=options.context,
                 vocab=384,
                 load_s=options.load_seconds,
-                tools=False,
+                tools=not options.no_tools,
                 reasoning=False,
                 versions={"fake": "1"},
                 memory=MEMORY,
+                alone=options.alone,
             )
         )
 
@@ -166,8 +170,9 @@ class FakeWorker:
             self._socket.sendall(b"\xff" * 64)
         if options.deep:
             self._socket.sendall(pack(b"\x82\xa4type\xa6failed\xa4more" + b"\x91" * 100_000 + b"\xc0"))
-        if options.fail and (options.fail_while is None or options.fail_while.exists()):
-            self._end(wire.Failed(id=id_, kind=FailureKind(options.fail), message=f"made to fail: {options.fail}"))
+        fails = options.fail and (options.fail_while is None or options.fail_while.exists())
+        if fails and not options.fail_after:
+            self._fail(id_)
             return
         if options.broken_call:
             self.send(wire.Piece(id=id_, text=BROKEN_CALL, flaw="the model wrote a tool call that cannot be read"))
@@ -178,6 +183,9 @@ class FakeWorker:
         words = words[: request.chat.max_tokens]
         self.send(wire.Prefill(id=id_, done=1, total=1))
         for number, word in enumerate(words):
+            if fails and number == options.fail_after:
+                self._fail(id_)
+                return
             self._misbehave(number)
             if self._wait(id_, number):
                 self._end(wire.Failed(id=id_, kind=FailureKind.CANCELLED, message="cancelled"))
@@ -207,6 +215,10 @@ class FakeWorker:
             if cancelled.wait(0.005):
                 return True
         return cancelled.wait(self.options.delay) if self.options.delay else cancelled.is_set()
+
+    def _fail(self, id_: int) -> None:
+        kind = FailureKind(self.options.fail)
+        self._end(wire.Failed(id=id_, kind=kind, message=f"made to fail: {kind.value}"))
 
     def _end(self, message: wire.Finished | wire.Failed) -> None:
         del self._cancelled[message.id]

@@ -38,6 +38,30 @@ WORKERS: tuple[Fault, ...] = (
         everywhere(tries="first: oom_killed, second"),
     ),
     _fault(
+        "no numbers",
+        "its model computes NaN where the answer would begin",
+        Worker(options="--fail invalid_logits"),
+        everywhere(tries="first: invalid_logits, second"),
+    ),
+    _fault(
+        "no numbers midway",
+        "its model computes NaN in the answer",
+        Worker(options="--fail invalid_logits --fail-after 2"),
+        midway(K.INVALID_LOGITS),
+    ),
+    _fault(
+        "cannot do it",
+        "its model turns out to lack what the request needs",
+        Worker(options="--fail unsupported"),
+        everywhere(tries="first: unsupported, second"),
+    ),
+    _fault(
+        "broken chat template",
+        "its model's chat template does not compile",
+        Worker(options="--refuse-load 'the chat template does not compile (line 3)'"),
+        everywhere(tries="first: load_failed, second"),
+    ),
+    _fault(
         "load that hangs",
         "its model is never ready",
         Worker(options="--hang-load", settings={"load_timeout": "500ms"}),

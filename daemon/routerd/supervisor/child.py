@@ -264,7 +264,8 @@ class Worker:
 
     def _explain(self) -> Failure:
         if self.refused:
-            return Failure(FailureKind.LOAD_FAILED, self.refused.message, self.refused.hint)
+            refused = self.refused
+            return Failure(FailureKind.LOAD_FAILED, refused.message, refused.hint, permanent=refused.permanent)
         if self._condemned:
             return self._condemned
         return explain(

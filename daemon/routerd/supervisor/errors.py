@@ -6,13 +6,16 @@ from msgspec import Struct
 
 from routerd_client.records import FailureKind
 
+from ..models.errors import ModelError
+
 
 class Failure(Struct, frozen=True):
     """The reason why a model process did not do what was asked: a value, which may be kept and shared.
 
     An exception is never kept: each raise would add the frames it passes to its traceback, and with them their
     prompts. ``retry_after_s`` is when the process may be started again, None where nothing says so. ``died`` names
-    the process that ended while it held the request, ``""`` where none did.
+    the process that ended while it held the request, ``""`` where none did. ``permanent``: the same again fails again,
+    until somebody changes the model's files or the configuration.
     """
 
     kind: FailureKind
@@ -20,6 +23,7 @@ class Failure(Struct, frozen=True):
     hint: str = ""
     retry_after_s: float | None = None
     died: str = ""
+    permanent: bool = False
 
     def __str__(self) -> str:
         return f"{self.message} ({self.hint})" if self.hint else self.message
@@ -37,8 +41,16 @@ class ProcessFailedError(Exception):
     """A model process did not do what was asked. Raised by `Supervisor.lease` and by an answer's stream; ``failure``
     says why."""
 
-    def __init__(self, kind: FailureKind, message: str, *, hint: str = "", retry_after_s: float | None = None) -> None:
-        self.failure = Failure(kind, message, hint, retry_after_s)
+    def __init__(
+        self,
+        kind: FailureKind,
+        message: str,
+        *,
+        hint: str = "",
+        retry_after_s: float | None = None,
+        permanent: bool = False,
+    ) -> None:
+        self.failure = Failure(kind, message, hint, retry_after_s, permanent=permanent)
         super().__init__(str(self.failure))
 
     @classmethod
@@ -63,3 +75,12 @@ class ProcessFailedError(Exception):
     @property
     def retry_after_s(self) -> float | None:
         return self.failure.retry_after_s
+
+    @property
+    def permanent(self) -> bool:
+        return self.failure.permanent
+
+
+def load_failed(error: ModelError) -> ProcessFailedError:
+    """Return the error that ends a load for what is wrong with the model."""
+    return ProcessFailedError(FailureKind.LOAD_FAILED, str(error), hint=error.hint, permanent=error.permanent)

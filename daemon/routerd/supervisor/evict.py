@@ -102,8 +102,13 @@ def decide(name: str, wanted: int, claims: Iterable[Claim], budget: int | None) 
     return Wait(tuple(claim.name for claim in claims if claim.standing in (Standing.BUSY, Standing.LOADING)))
 
 
+def too_large(name: str, wanted: int, budget: int) -> str:
+    """Why ``wanted`` bytes for ``name`` have no room in ``budget``."""
+    return f"{name} needs {format_size(wanted)} and models may take {format_size(budget)} together"
+
+
 def _refusal(name: str, wanted: int, budget: int, pinned: Sequence[Claim]) -> str:
-    message = f"{name} needs {format_size(wanted)} and models may take {format_size(budget)} together"
+    message = too_large(name, wanted, budget)
     if pinned:
         held = format_size(sum(claim.size for claim in pinned))
         message += f", of which {held} are pinned by {', '.join(sorted(claim.name for claim in pinned))}"

@@ -65,13 +65,14 @@ class Learned:
         record = self._records.get(key)
         return record if record and record.weights == footprint.weights else None
 
-    def expected(self, key: str, footprint: Footprint, estimate: int) -> int:
+    def expected(self, key: str, footprint: Footprint, estimate: int, allowed: int = 0) -> int:
         """Bytes to reserve for the next process: its measured peak, ``estimate`` where there is none.
 
-        Never less than the weights and the process around them.
+        Never less than the weights, the process around them, and the ``allowed`` bytes that it may fill with caches: a
+        light use of it says nothing of a heavy one.
         """
         record = self.measured(key, footprint)
-        return max(record.peak if record else estimate, footprint.weights + footprint.base)
+        return max(record.peak if record else estimate, footprint.weights + footprint.base + allowed)
 
     def record(self, key: str, footprint: Footprint, *, peak: int, load_s: float = 0.0) -> None:
         """Take in a ``peak`` in bytes, a higher one at once and a lower one by `DECAY`, and a load's seconds.

@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from .. import disk
 from ..config.schema import MlxSpec
+from ..models.chat_template import shows_tools
 from ..models.size import read_context
 from ..tasks import BackgroundTasks
 from .effects import Find
@@ -28,10 +29,12 @@ LOOK_AGAIN_S = 10.0
 
 class Outlook(Struct, frozen=True):
     """``context`` is for prompt and answer together, in tokens; ``load_s`` the seconds that the last load took, 0
-    where none is known."""
+    where none is known; ``needs`` the bytes it will claim; ``tools``: nothing speaks against its calling tools."""
 
     context: int
     load_s: float = 0.0
+    needs: int = 0
+    tools: bool = True
 
 
 def outlook_of(spec: MlxSpec, folder: Path, learned: Learned) -> Outlook:
@@ -42,10 +45,16 @@ def outlook_of(spec: MlxSpec, folder: Path, learned: Learned) -> Outlook:
     size = size_of(spec, folder, learned)
     contexts = [read_context(folder), spec.context]
     if size.footprint is None:  # the ranks of several machines keep to the tokens themselves
-        return Outlook(min(n for n in (*contexts, spec.kv_tokens) if n is not None))
+        contexts.append(spec.kv_tokens)
+        return Outlook(min(n for n in contexts if n is not None), needs=size.claim, tools=shows_tools(folder))
     record = learned.measured(size.key, size.footprint)
     contexts.append(size.footprint.longest(size.kv_pool))
-    return Outlook(min(n for n in contexts if n is not None), record.load_s if record else 0.0)
+    return Outlook(
+        min(n for n in contexts if n is not None),
+        record.load_s if record else 0.0,
+        needs=size.claim,
+        tools=shows_tools(folder),
+    )
 
 
 class Outlooks:
@@ -69,7 +78,7 @@ class Outlooks:
             if folder := await self._find(process.spec.model):
                 learned = self._files.learned
                 found = await disk.run(outlook_of, process.spec, folder, learned, what=folder, within=SIZE_S)
-                process.expect(found.context, found.load_s)
+                process.expect(found.context, found.load_s, needs=found.needs, tools=found.tools)
         except (ProcessFailedError, OSError, ValueError):
             pass  # whoever loads it is told
         except Exception:  # a model's files, however damaged, are that model's trouble alone

@@ -50,6 +50,12 @@ class ModelProcess:
         """Seconds that its last load took, in an earlier daemon perhaps; 0 where none is known."""
         self.context: int | None = None
         """Tokens that a prompt and its answer may have together; None where nobody knows yet."""
+        self.tools = True
+        """Whether it can call tools, as far as is known."""
+        self.needs = 0
+        """Bytes that it will claim, by its files; 0 where nobody has looked."""
+        self.alone = ""
+        """Why the model answers one request at a time, as its last worker found; ``""`` where it answers several."""
         self._effects = effects
         self._predecessors = predecessors
         self._state = State()
@@ -74,6 +80,11 @@ class ModelProcess:
     def in_flight(self) -> int:
         """Requests that were taken in and have not ended."""
         return self._leases
+
+    @property
+    def concurrency(self) -> int:
+        """How many requests it answers at a time, as far as is known."""
+        return 1 if self.alone else self.spec.concurrency
 
     @property
     def busy(self) -> bool:
@@ -108,7 +119,7 @@ class ModelProcess:
         if not settled(self._state) or may_start(self._state, now):
             return None
         wait = self._state.retry_at - now
-        return Failure(failure.kind, failure.message, failure.hint, wait)
+        return Failure(failure.kind, failure.message, failure.hint, wait, permanent=failure.permanent)
 
     def configure(self, spec: MlxSpec) -> None:
         """Take over settings that need no new process (keep_alive, timeouts, pin)."""
@@ -116,10 +127,11 @@ class ModelProcess:
         self.spec = spec
         self._news.tell()
 
-    def expect(self, context: int, load_s: float) -> None:
+    def expect(self, context: int, load_s: float, *, needs: int = 0, tools: bool = True) -> None:
         """Take over what its files say, where it has not said better itself."""
+        self.needs = needs
         if self.context is None:
-            self.context, self.load_s = context, load_s
+            self.context, self.load_s, self.tools = context, load_s, tools
 
     def slot(self, name: str) -> Slot:
         """What the scheduler needs to know of it, under ``name``."""
@@ -128,7 +140,7 @@ class ModelProcess:
             name=name,
             residency=self.residency,
             in_flight=self._leases,
-            limit=self.spec.concurrency,
+            limit=self.concurrency,
             claim=max(held, self.peak) if held else 0,
             need=self.size.claim if self.size and self.asking else None,
             pinned=self.pinned and self.residency is Residency.READY,
@@ -158,6 +170,7 @@ class ModelProcess:
             pinned=self.pinned,
             restarts=self._restarts,
             error=self._state.error,
+            notice=f"answers one request at a time: {self.alone}" if self.alone else "",
         )
 
     def nudge(self) -> None:
@@ -309,6 +322,9 @@ class ModelProcess:
         if worker.ready and not worker.gone.is_set() and not self._stop_wanted:
             self._idle_since = anyio.current_time()
             self.load_s, self.context = worker.ready.load_s, _context(worker.ready, self.spec)
+            self.alone, self.tools = worker.ready.alone, worker.ready.tools
+            if self.alone:
+                log.warning("model.one_by_one", backend=self.name, reason=self.alone)
             self._step(Event.READY)
 
     async def _serve(self, worker: Worker) -> None:

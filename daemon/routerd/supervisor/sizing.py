@@ -7,12 +7,10 @@ from pathlib import Path
 from msgspec import Struct
 from msgspec.structs import replace
 
-from routerd_client.records import FailureKind
-
 from ..config.schema import MlxSpec
 from ..models.errors import ModelError
 from ..models.size import Footprint, adapter_size, estimate
-from .errors import ProcessFailedError
+from .errors import load_failed
 from .learned import Learned, model_key
 
 CACHE_LIMIT = 512 * 1024 * 1024
@@ -45,15 +43,17 @@ def size_of(spec: MlxSpec, folder: Path, learned: Learned) -> Size:
         if spec.adapter:
             footprint = replace(footprint, weights=footprint.weights + adapter_size(Path(spec.adapter)))
     except ModelError as error:
-        raise ProcessFailedError(FailureKind.LOAD_FAILED, str(error), hint=error.hint) from error
+        raise load_failed(error) from error
     planned = footprint.needed(spec.kv_tokens, spec.concurrency, CACHE_LIMIT) + spec.prompt_cache
     if spec.hosts:
         return _share_of_group(spec, footprint, planned)
     key = model_key(folder, spec)
+    kv_pool = footprint.pool(spec.kv_tokens, spec.concurrency) + spec.prompt_cache
+    buffers = footprint.freed(spec.kv_tokens, spec.concurrency, CACHE_LIMIT)
     return Size(
-        claim=learned.expected(key, footprint, planned),
-        kv_pool=footprint.pool(spec.kv_tokens, spec.concurrency) + spec.prompt_cache,
-        buffers=footprint.freed(spec.kv_tokens, spec.concurrency, CACHE_LIMIT),
+        claim=learned.expected(key, footprint, planned, kv_pool + buffers),
+        kv_pool=kv_pool,
+        buffers=buffers,
         key=key,
         footprint=footprint,
     )

@@ -23,6 +23,7 @@ from .command import Command, CounterCommand, counter_command, worker_command
 from .counters import COUNT_S, Counters
 from .effects import Effects, Find, Prepare
 from .errors import Failure, ProcessFailedError
+from .evict import too_large
 from .files import StateFiles
 from .fleet import Fleet
 from .gauge import Gauge
@@ -153,12 +154,14 @@ class Supervisor:
     def refusal(self, name: str) -> Failure | None:
         """Why a request for the model would fail at once; None where it would not."""
         process = self._fleet.get(name)
-        return process.unavailable if process else self._missing(name)
+        if process is None:
+            return self._missing(name)
+        return process.unavailable or self._never_fits(process)
 
     def busy(self, name: str) -> float:
         """The model's requests, those that wait among them, per request it answers at a time; 0 for no such model."""
         process = self._fleet.get(name)
-        return (process.in_flight + len(self._queue.waiting(name))) / process.spec.concurrency if process else 0.0
+        return (process.in_flight + len(self._queue.waiting(name))) / process.concurrency if process else 0.0
 
     def wait(self, name: str) -> float:
         """Seconds until the model could begin another answer: its load, where it is not loaded, as long as the last
@@ -177,6 +180,14 @@ class Supervisor:
             return None
         self._outlooks.want(process)
         return process.context
+
+    def tools(self, name: str) -> bool:
+        """Whether the model can call tools, as far as is known of it; True where nobody knows yet. Does not block."""
+        process = self._fleet.get(name)
+        if process is None:
+            return True
+        self._outlooks.want(process)
+        return process.tools
 
     async def count(self, name: str, chat: ChatRequest) -> int | None:
         """The tokens of the chat's prompt by the model's tokenizer, loaded or not; None where nobody can say.
@@ -238,9 +249,12 @@ class Supervisor:
             raise ProcessFailedError(
                 FailureKind.OVERLOADED,
                 f"{waiting} requests wait for {name} already (max_queue)",
-                retry_after_s=min(MAX_PATIENCE, 1.0 + waiting / process.spec.concurrency),
+                retry_after_s=min(MAX_PATIENCE, 1.0 + waiting / process.concurrency),
             )
-        if refusal := process.unavailable:
+        refusal = self.refusal(name)
+        if refusal and refusal.permanent:
+            raise ProcessFailedError.of(refusal)
+        if refusal:
             # Its failure was told to those who waited for it; this one has not tried it.
             raise ProcessFailedError(FailureKind.OVERLOADED, str(refusal), retry_after_s=refusal.retry_after_s)
         ticket = self._queue.add(name, priority, patient=patient, alone=alone)
@@ -338,10 +352,14 @@ class Supervisor:
     def _carry_out(self, actions: Actions) -> None:
         for name, message in actions.refuse.items():
             log.warning("model.refused", backend=name, reason=message)
-            refusal = Failure(FailureKind.OVERLOADED, message, hint="unpin a model, or raise memory.budget")
+            process = self._fleet[name]
+            process.needs = process.slot(name).need or 0
+            refusal = self._never_fits(process) or Failure(
+                FailureKind.OVERLOADED, message, hint="unpin a model, or raise memory.budget"
+            )
             for ticket in self._queue.waiting(name):
                 ticket.fail(refusal)
-            self._fleet[name].stop()
+            process.stop()
         for name in (*actions.abandon, *actions.evict):
             log.info("model.gives_way", backend=name)
             self._fleet[name].stop()
@@ -366,6 +384,17 @@ class Supervisor:
                 ticket.tell((*process.progress, None))
             else:
                 ticket.queued(places[waiter.model])
+
+    def _never_fits(self, process: ModelProcess) -> Failure | None:
+        """Why no room can ever be made for the model; None where it may fit, or nobody has measured it."""
+        if not self._policy.budget or process.needs <= self._policy.budget or process.worker:
+            return None
+        return Failure(
+            FailureKind.LOAD_FAILED,
+            too_large(process.name, process.needs, self._policy.budget),
+            hint="raise memory.budget, lower the model's kv_tokens or concurrency, or use a smaller one",
+            permanent=True,
+        )
 
     def _missing(self, name: str) -> Failure:
         if self._closing:

@@ -10,6 +10,7 @@ import os
 from pathlib import Path
 
 from . import lifeline
+from .printed import print_to_stderr
 
 PROMPT_CACHE = 256 * 1024 * 1024
 
@@ -61,6 +62,7 @@ def main() -> None:
 
         run(arguments)
         return
+    print_to_stderr()
     lifeline.ignore_keyboard()
     lifeline.bind_to_parent(arguments.parent)
     lifeline.volunteer_for_oom()

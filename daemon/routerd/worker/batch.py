@@ -10,11 +10,14 @@ from msgspec import Struct
 from ..wire import Memory
 from . import lm
 from .admission import Seat, joining, parking
-from .chunks import FIRST, ChunkSizer
+from .chunks import ChunkSizer
+from .endings import endings
 from .flight import Flight
 from .pool import Cost, Pool
 from .promptcache import PromptCache
 from .sampling import Samplers
+from .solo import SoloGenerator
+from .warmup import examine
 
 WORTH_COPYING = 16
 """Fewer tokens are computed sooner, along with the rest of their prompt, than their cache is copied. Most prompts
@@ -36,7 +39,9 @@ class Batch:
         self._model = model
         self._samplers = samplers
         self._limits = limits
-        self._generator = model.generator(limits.rows)
+        self.alone = ""
+        """Why it computes one answer at a time; ``""`` where it computes several, or was not warmed up."""
+        self._generator = self._make_generator()
         self._chunks = ChunkSizer()
         self._kept = PromptCache(limits.prompt_cache, lm.KvCaches(), shortest=WORTH_COPYING)
         self._flights: dict[int, Flight] = {}
@@ -49,17 +54,19 @@ class Batch:
         return iter(self._flights.values())
 
     def warm_up(self) -> None:
-        """Generate one token; learn the size of the vocabulary and of a token's KV cache. Raises what mlx raises."""
-        (uid,) = self._generator.insert([[0] * (2 * FIRST + 1)], max_tokens=[1])
-        sizes = []
-        for _ in range(2):
-            self._advance(FIRST)
-            cache, tokens = self._generator.extract_cache([uid])[uid]
-            sizes.append((len(tokens), lm.KvCaches().size(cache)))
-        self.pool = Pool(self._limits.kv_pool, Cost.measured(*sizes))
-        while not (found := self._advance(FIRST)[1]):
-            pass
-        self._model.vocab = found[0].logprobs.shape[-1]
+        """Compute a few tokens; learn the vocabulary, a token's KV cache, and whether the model takes several at once.
+
+        Raises what mlx raises.
+        """
+        found = examine(self._model, self._limits.rows)
+        self._model.vocab, self.alone = found.vocab, found.alone
+        self.pool = Pool(self._limits.kv_pool, found.cost)
+        self._generator = self._make_generator()
+
+    @property
+    def rows(self) -> int:
+        """Answers that are computed together."""
+        return 1 if self.alone else self._limits.rows
 
     def memory(self) -> Memory:
         active, peak, cache = lm.memory()
@@ -79,12 +86,13 @@ class Batch:
         # Without a cache to find it in, nobody has anything of another's system prompt.
         if not self._kept.enabled:
             seats = [Seat(seat.order, seat.length) for seat in seats]
-        chosen = joining(seats, self._seats(), self.pool, self._limits.rows, cached)
+        chosen = joining(seats, self._seats(), self.pool, self.rows, cached)
         return [by_order[seat.order] for seat in chosen]
 
     def join(self, flight: Flight) -> None:
         """Take ``flight`` in, with what is known of its tokens."""
         flight.drawing = self._samplers.drawing(flight.chat.sampling, flight.drawn)
+        ends = endings(flight.chat, self._model.ends)
         cache, flight.done = self._kept.take(flight.tokens)
         flight.cached, flight.decoding, flight.unkept = flight.done, False, False
         (uid,) = self._generator.insert_segments(
@@ -93,7 +101,8 @@ class Batch:
             caches=[cache],
             all_tokens=[flight.tokens[: flight.done]],
             samplers=[flight.drawing.sampler],
-            logits_processors=[flight.drawing.processors],
+            logits_processors=[[*flight.drawing.processors, *ends.processors(len(flight.prompt.ids))]],
+            stop_sequences=[lm.stop_sequences(ends.tokens)],
         )
         self._flights[uid] = flight
         self._kept.shrink(self._room())
@@ -122,7 +131,12 @@ class Batch:
             flight.decoding = response.end_of_prompt
             if not flight.decoding and flight.done in flight.marks:
                 self._keep_mark(flight, *self._generator.extract_cache([response.uid])[response.uid])
-        return moved, [(self._flights[response.uid], response) for response in tokens]
+        drawn = [(self._flights[response.uid], response) for response in tokens]
+        # The solo generator draws and computes a first token in one step: there each is looked at.
+        if self._samplers.finite.suspicious() or self.alone:
+            for flight, response in drawn:
+                flight.finite = lm.is_finite(response.logprobs[response.token])
+        return moved, drawn
 
     def leave(self, flight: Flight) -> None:
         """Take ``flight`` out; nothing is kept of it. The generator may have ended it itself, and knows that."""
@@ -144,8 +158,15 @@ class Batch:
         lost = list(self._flights.values())
         self._flights = {}
         self._kept.shrink(0)
-        self._generator = self._model.generator(self._limits.rows)
+        self._samplers.finite.forget()
+        self._generator = self._make_generator()
         return lost
+
+    def _make_generator(self) -> Any:
+        if not self.alone:
+            return self._model.generator(self._limits.rows)
+        self._model.limit_memory()
+        return SoloGenerator(self._model.model)
 
     def _measure(self, chunk: int) -> tuple[list[Any], list[Any]]:
         with self._generator.stats() as stats:

@@ -13,10 +13,13 @@ from typing import Any
 import mlx.core as mx
 
 from ..models.errors import BrokenModelError
+from ..models.reference import split_gguf
 from . import gguf
 from .ggufvocab import write_tokenizer
 
 CONVERT_FAILED = 3
+BROKEN = "broken"
+"""The phase that says that the file itself cannot be converted, before the reason."""
 GROUP_SIZE = 32
 
 Report = Callable[[str, float], None]
@@ -27,6 +30,8 @@ def run(arguments: Namespace) -> None:
     try:
         convert(arguments.src, arguments.dst, arguments.dtype, _print_progress)
     except (BrokenModelError, OSError) as exc:
+        if isinstance(exc, BrokenModelError):
+            _print_progress(BROKEN, 0.0)
         hint = f" ({exc.hint})" if isinstance(exc, BrokenModelError) and exc.hint else ""
         print(f"{exc}{hint}", file=sys.stderr)
         sys.exit(CONVERT_FAILED)
@@ -64,6 +69,8 @@ def _read(src: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     except (RuntimeError, ValueError) as exc:
         raise gguf.unsupported(f"{src.name} cannot be read ({exc})") from exc
     tensors, metadata = loaded
+    if (parts := gguf.parts(metadata)) > 1:
+        raise split_gguf(src.name, parts)
     return {gguf.tensor_name(name): array for name, array in tensors.items()}, metadata
 
 

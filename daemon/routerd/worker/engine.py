@@ -56,11 +56,16 @@ class Engine:
         self._to_prepare: SimpleQueue[Generate | Count] = SimpleQueue()
 
     def warm_up(self) -> None:
-        """Generate one token, and learn from it what admission needs. Raises what mlx raises."""
+        """Generate a few tokens, and learn from them what admission needs. Raises what mlx raises."""
         self._batch.warm_up()
 
     def memory(self) -> Memory:
         return self._batch.memory()
+
+    @property
+    def alone(self) -> str:
+        """Why it computes one answer at a time; known after `warm_up`, ``""`` where it computes several."""
+        return self._batch.alone
 
     @property
     def longest(self) -> int:
@@ -209,6 +214,8 @@ class Engine:
     def _emit(self, flight: Flight, response: Any) -> None:
         if flight.drawing and flight.drawing.failure:
             raise RequestError(FailureKind.SERVER_ERROR, f"sampling failed: {flight.drawing.failure!r}")
+        if not flight.finite:
+            raise RequestError(FailureKind.INVALID_LOGITS, _INVALID_LOGITS)
         flight.tokens.append(response.token)
         flight.started = flight.started or time.monotonic()
         output = flight.answer.feed(response.token, response.finish_reason)
@@ -232,6 +239,12 @@ class Engine:
 
     def _fail(self, id_: int, kind: FailureKind, message: str) -> None:
         self._out.append(Failed(id=id_, kind=kind, message=message))
+
+
+_INVALID_LOGITS = (
+    "the model computed values that are not finite numbers (NaN or infinity): its weights are damaged, or too large "
+    "for their number format; download it again, or use another conversion of it"
+)
 
 
 def _worth_sending(message: FromWorker) -> bool:

@@ -20,7 +20,7 @@ class Flight(Struct, eq=False):
     ``tokens`` are the prompt's and, after them, the answer's so far: a request that had to leave the
     batch goes on from there. ``cached`` of them were not computed, ``done`` are in the KV cache.
     ``unkept`` is true while its computed prompt is still to be kept for others. ``started`` is the
-    monotonic time of its first token.
+    monotonic time of its first token. ``finite``: its last token was drawn from numbers.
     """
 
     id: int
@@ -35,6 +35,7 @@ class Flight(Struct, eq=False):
     done: int = 0
     unkept: bool = False
     started: float = 0.0
+    finite: bool = True
 
     @property
     def drawn(self) -> int:

@@ -28,6 +28,11 @@ def unsupported(what: str) -> BrokenModelError:
     return BrokenModelError(f"{what}: only {READABLE}", hint=ELSEWHERE)
 
 
+def parts(metadata: dict[str, Any]) -> int:
+    """How many parts the file is one of."""
+    return _int(metadata.get("split.count", 1))
+
+
 def tensor_name(name: str) -> str:
     """``blk.3.attn_q.weight`` -> ``model.layers.3.self_attn.q_proj.weight``. Raises `BrokenModelError`."""
     if match := re.fullmatch(r"blk\.(\d+)\.(\w+)\.(weight|scales|biases|bias)", name):

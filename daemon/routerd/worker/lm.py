@@ -10,19 +10,22 @@ import importlib
 import logging
 import re
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import mlx.core as mx
 from mlx.utils import tree_flatten
-from mlx_lm.generate import BatchGenerator, make_text_state_machine
+from mlx_lm.generate import BatchGenerator, StopSequences, generate_step, generation_stream, make_text_state_machine
 from mlx_lm.models.cache import can_trim_prompt_cache, make_prompt_cache, trim_prompt_cache
 from mlx_lm.sample_utils import apply_min_p, apply_top_k, apply_top_p, make_logits_processors, make_sampler
 from mlx_lm.utils import load_adapters, load_config, load_model, load_tokenizer
 
 from ..models.errors import BrokenModelError
+from ..models.folder import weight_files
 from . import defaults
 from .formats import table
 from .formats.blocks import Parser, parsed, whole
@@ -34,6 +37,7 @@ from .formats.segments import Segmenter
 from .formats.tagged import Tagged
 from .literal import Literal
 from .spelling import Spelling
+from .template import check_template
 
 __all__ = [
     "KvCaches",
@@ -42,8 +46,12 @@ __all__ = [
     "apply_min_p",
     "apply_top_k",
     "apply_top_p",
+    "flattened",
+    "generate_step",
+    "generation_stream",
     "load",
     "make_logits_processors",
+    "make_prompt_cache",
     "make_sampler",
 ]
 
@@ -109,6 +117,11 @@ class Model:
         self._spelling = Spelling(tokenizer)
 
     @property
+    def ends(self) -> list[int]:
+        """The tokens that end its answers."""
+        return list(self.tokenizer.eos_token_ids)
+
+    @property
     def tools(self) -> bool:
         """True if the model is shown tools and its calls can be parsed."""
         return self.grammar.calls
@@ -122,8 +135,13 @@ class Model:
         return bool(self.tokenizer.has_chat_template)
 
     @property
+    def template(self) -> str:
+        """The chat template's text, of all of them where it has several; ``""`` where mlx-lm has it as code."""
+        return str(self.tokenizer.chat_template or "")
+
+    @property
     def knows_developer(self) -> bool:
-        return "developer" in str(self.tokenizer.chat_template)
+        return "developer" in self.template
 
     def render(self, messages: list[dict[str, Any]], **arguments: Any) -> str:
         """The prompt's text. Raises whatever the model's template raises."""
@@ -182,18 +200,27 @@ class Model:
         """A fresh `BatchGenerator` for up to ``concurrency`` answers at once, memory limits set for it."""
         generator = BatchGenerator(
             self.model,
-            stop_tokens=[(token,) for token in self.tokenizer.eos_token_ids],
+            stop_tokens=[(token,) for token in self.ends],
             completion_batch_size=concurrency,
             prefill_batch_size=concurrency,
         )
         # Constructing it wires all the memory the device recommends; several processes may not do so each.
         generator.close()
+        self.limit_memory()
+        return generator
+
+    def limit_memory(self) -> None:
+        """Set what mlx may wire, take and keep: the weights, and this process's share."""
         if mx.metal.is_available():
             mx.set_wired_limit(sum(array.nbytes for _, array in tree_flatten(self.model.parameters())))
         mx.set_cache_limit(self.share.buffers)
         if self.share.memory:
             mx.set_memory_limit(self.share.memory)
-        return generator
+
+    @property
+    def single_precision(self) -> bool:
+        """Whether it computes in 32 bits alone: whatever is off there by more than a little is a mistake."""
+        return all(array.dtype == mx.float32 for _, array in tree_flatten(self.model.parameters()))
 
 
 def _special_tokens(tokenizer: Any) -> set[str]:
@@ -239,13 +266,22 @@ class KvCaches:
         return sum(layer.nbytes for layer in cache)
 
     def can_trim(self, cache: Any) -> bool:
-        return bool(can_trim_prompt_cache(cache))
+        # A chunked cache says so also once it has forgotten its beginning.
+        return bool(can_trim_prompt_cache(cache)) and not any(
+            getattr(layer, "start_position", 0) for layer in flattened(cache)
+        )
 
     def copy(self, cache: Any, trim: int) -> Any:
         copied = copy.deepcopy(cache)
         if trim:
             trim_prompt_cache(copied, trim)
         return copied
+
+
+def flattened(cache: Any) -> Iterator[Any]:
+    """The caches in ``cache``, those that a layer has several of one by one."""
+    for layer in cache:
+        yield from flattened(layer.caches) if hasattr(layer, "caches") else (layer,)
 
 
 def settle(cache: Any) -> Any:
@@ -260,11 +296,12 @@ def load(folder: Path, report: Callable[[float], None], adapter: Path | None = N
     ``adapter`` is a folder with a fine-tuning of it, as mlx-lm writes them. Blocks. Raises
     `BrokenModelError` for the tokenizer and the adapter, and whatever mlx_lm or mlx raise for the rest.
     """
-    model, config = load_model(folder, lazy=True)
-    if adapter is not None:
-        _apply_adapter(model, adapter)
-    tokenizer = _load_tokenizer(folder, config)
-    _read_weights(model, report)
+    with _without_strays(folder) as view:
+        model, config = load_model(view, lazy=True)
+        if adapter is not None:
+            _apply_adapter(model, adapter)
+        tokenizer = _load_tokenizer(folder, config)
+        _read_weights(model, report)
     return Model(model, tokenizer, defaults.context(config, tokenizer), defaults.sampling(folder))
 
 
@@ -273,7 +310,8 @@ def outline(folder: Path) -> Model:
 
     Blocks. Raises as `load` does.
     """
-    model, config = load_model(folder, lazy=True)
+    with _without_strays(folder) as view:
+        model, config = load_model(view, lazy=True)
     tokenizer = _load_tokenizer(folder, config)
     outlined = Model(model, tokenizer, defaults.context(config, tokenizer), defaults.sampling(folder))
     outlined.vocab = config.get("vocab_size") or config.get("text_config", {}).get("vocab_size") or len(tokenizer)
@@ -303,6 +341,22 @@ def indivisible(model: Model, ranks: int) -> str:
     if not model.has_chat_template:
         return "it has no chat template, and the server would use one of its own"
     return ""
+
+
+@contextmanager
+def _without_strays(folder: Path) -> Iterator[Path]:
+    """Give ``folder`` without weights that its index does not name, as mlx-lm would load them too. It is made of links,
+    and there while the block runs."""
+    wanted = {file.name for file in weight_files(folder)}
+    strays = {file.name for file in folder.glob("model*.safetensors")} - wanted
+    if not strays:
+        yield folder
+        return
+    with TemporaryDirectory() as view:
+        for file in folder.iterdir():
+            if file.name not in strays:
+                Path(view, file.name).symlink_to(file.resolve())
+        yield Path(view)
 
 
 def _apply_adapter(model: Any, folder: Path) -> None:
@@ -337,12 +391,15 @@ def _load_tokenizer(folder: Path, config: dict[str, Any]) -> Any:
     try:
         # False, not None: None asks on the terminal whether to run the folder's own code.
         settings = {"trust_remote_code": False}
-        return load_tokenizer(folder, settings, eos_token_ids=config.get("eos_token_id"))
+        tokenizer = load_tokenizer(folder, settings, eos_token_ids=config.get("eos_token_id"))
     except Exception as exc:  # transformers raises whatever a damaged file leads to, KeyErrors too
         raise BrokenModelError(
             f"the tokenizer cannot be loaded: {exc!r}",
-            hint="tokenizer.json or tokenizer_config.json is damaged or missing: download the model again",
+            hint="its tokenizer files or config.json are damaged, or do not fit each other: download the model again",
         ) from exc
+    if tokenizer.has_chat_template:
+        check_template(tokenizer, folder)
+    return tokenizer
 
 
 def _read_weights(model: Any, report: Callable[[float], None]) -> None:
@@ -372,6 +429,15 @@ def memory() -> tuple[int, int, int]:
     peak = max(active, mx.get_peak_memory())
     mx.reset_peak_memory()
     return active, peak, mx.get_cache_memory()
+
+
+def stop_sequences(tokens: list[int]) -> Any:
+    """What a generator is given so that each of ``tokens`` ends an answer."""
+    return StopSequences([(token,) for token in tokens])
+
+
+def is_finite(value: Any) -> bool:
+    return bool(mx.isfinite(value).item())
 
 
 def likeliest(logprobs: Any, count: int) -> list[tuple[int, float]]:

@@ -16,6 +16,7 @@ from .literal import pieces
 from .lm import Model
 from .plainer import plainer
 from .promptcache import common_prefix
+from .thinking import thinking_arguments
 from .validate import RequestError, bad
 
 RESERVED_ARGS = {
@@ -150,7 +151,7 @@ def _encode(model: Model, text: str) -> list[int]:
 def _render(model: Model, chat: ChatRequest, tools: list[dict[str, Any]]) -> str:
     """Many templates take a system message in one place only, and some insist that users and assistants take turns:
     where one refuses, it is given the conversation in plainer forms."""
-    arguments = model.markers.cut({**template_arguments(chat), "tools": tools or None})
+    arguments = model.markers.cut({**template_arguments(chat, model.template), "tools": tools or None})
     refused: Exception | None = None
     for form in plainer(chat.messages):
         messages = [_literal(model, template_message(m, keep_developer=model.knows_developer)) for m in form]
@@ -183,12 +184,12 @@ def _system(model: Model, chat: ChatRequest, tools: list[dict[str, Any]], ids: l
     return shared if shared < len(ids) else 0
 
 
-def template_arguments(chat: ChatRequest) -> dict[str, Any]:
-    """The variables a caller gives the template. Raises ``bad_request`` for names that are not theirs to set."""
+def template_arguments(chat: ChatRequest, template: str) -> dict[str, Any]:
+    """The variables that ``template`` is given for ``chat``. Raises ``bad_request`` for names that are not the caller's
+    to set."""
     if taken := RESERVED_ARGS & chat.template_args.keys():
         raise bad(f"template_args may not set {', '.join(sorted(taken))}")
-    effort = {} if chat.reasoning_effort is None else {"reasoning_effort": chat.reasoning_effort}
-    return effort | chat.template_args
+    return thinking_arguments(chat, template) | chat.template_args
 
 
 def template_message(message: Message, *, keep_developer: bool = False) -> dict[str, Any]:

@@ -60,6 +60,40 @@ class Drawing:
         return next((g.failure for g in (self.sampler, *self.processors) if g.failure), None)
 
 
+class FiniteWatch:
+    """Notices drawn tokens whose log probability is no finite number: the model computed none.
+
+    A generator draws a step ahead. So `suspicious` looks at what was drawn before the last step, which is computed
+    by now, and waits for nothing.
+    """
+
+    def __init__(self) -> None:
+        self._latest: list[Array] = []
+        self._drawn: list[Array] = []
+
+    def watch(self, sampler: Callable[[Array], Array]) -> Callable[[Array], Array]:
+        """``sampler``, with the first token in place of one that is drawn from no numbers."""
+
+        def watched(logprobs: Array) -> Array:
+            tokens = sampler(logprobs)
+            chosen = mx.take_along_axis(logprobs, tokens[:, None], axis=-1)
+            finite = mx.isfinite(chosen).squeeze(-1)
+            # As a part of the tokens' own computation it is there when they are.
+            self._latest.append(finite)
+            return mx.where(finite, tokens, 0)
+
+        return watched
+
+    def suspicious(self) -> bool:
+        """Whether some token of the last step may be one. Called once after each step."""
+        drawn, self._drawn, self._latest = self._drawn, self._latest, []
+        return not all(all(each.tolist()) for each in drawn)
+
+    def forget(self) -> None:
+        """Leave what was drawn unseen: the step that drew it broke."""
+        self._latest, self._drawn = [], []
+
+
 class Samplers:
     """Makes a `Drawing` for each request.
 
@@ -71,6 +105,7 @@ class Samplers:
     def __init__(self, defaults: dict[str, Any] | None = None) -> None:
         self._defaults = defaults or {}
         self._shared: WeakValueDictionary[tuple[Any, ...], Guard] = WeakValueDictionary()
+        self.finite = FiniteWatch()
 
     def drawing(self, sampling: Sampling, drawn: int = 0) -> Drawing:
         """How to draw for ``sampling``, whose values are checked; the model's defaults fill its gaps.
@@ -86,11 +121,11 @@ class Samplers:
 
     def _sampler(self, sampling: Sampling, drawn: int) -> Guard:
         if sampling.seed is not None and sampling.temperature:
-            return guard_sampler(SeededSampler(sampling, drawn))
+            return guard_sampler(self.finite.watch(SeededSampler(sampling, drawn)))
         key = _key(sampling)
         guard = self._shared.get(key)
         if guard is None or guard.failure:
-            guard = self._shared[key] = guard_sampler(_make_shared(sampling))
+            guard = self._shared[key] = guard_sampler(self.finite.watch(_make_shared(sampling)))
         return guard
 
 

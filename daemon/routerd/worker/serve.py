@@ -12,6 +12,7 @@ from ..models.errors import BrokenModelError
 from ..models.folder import check_folder
 from ..wire import LoadFailed, Loading, Ready
 from .pipe import Inbox, Outbox, start_reader
+from .printed import Printed, reading_prints
 
 if TYPE_CHECKING:
     from .engine import Engine
@@ -31,15 +32,16 @@ def serve(arguments: Namespace) -> None:
     # Before the slow imports: the daemon may give up on this load at any time.
     start_reader(sock, inbox)
     try:
-        engine = _load(arguments, inbox, outbox)
+        with reading_prints() as printed:
+            engine = _load(arguments, inbox, outbox, printed)
     except BrokenModelError as exc:
-        outbox.send(LoadFailed(message=str(exc), hint=exc.hint))
+        outbox.send(LoadFailed(message=str(exc), hint=exc.hint, permanent=exc.permanent))
         outbox.flush()
         sys.exit(LOAD_FAILED)
     engine.run()
 
 
-def _load(arguments: Namespace, inbox: Inbox, outbox: Outbox) -> Engine:
+def _load(arguments: Namespace, inbox: Inbox, outbox: Outbox, printed: Printed) -> Engine:
     started = time.monotonic()
     check_folder(arguments.model)
     outbox.send(Loading(phase="import", fraction=0.0))
@@ -55,6 +57,8 @@ def _load(arguments: Namespace, inbox: Inbox, outbox: Outbox) -> Engine:
         engine = _warm_engine(model, arguments, inbox, outbox)
     except BrokenModelError:
         raise
+    except SystemExit as exc:  # mlx-lm's way of saying that an architecture needs another package
+        raise gave_up(exc, printed.text) from exc
     except Exception as exc:  # mlx_lm, transformers and mlx raise what they like at a model they cannot take
         raise explain(exc) from exc
     outbox.send(_ready(model, engine, time.monotonic() - started))
@@ -90,6 +94,16 @@ def _ready(model: Model, engine: Engine, load_s: float) -> Ready:
         reasoning=model.reasoning,
         versions=versions(),
         memory=engine.memory(),
+        alone=engine.alone,
+    )
+
+
+def gave_up(exc: SystemExit, printed: str) -> BrokenModelError:
+    """``exc``, raised by a library that had ``printed`` why."""
+    reason = exc.code if isinstance(exc.code, str) else printed
+    return BrokenModelError(
+        f"the model cannot be loaded: {reason or 'mlx-lm gave up on it without a reason'}",
+        hint=f"mlx-lm wants something that {sys.executable} has not: install it there, or use another model",
     )
 
 
@@ -101,4 +115,5 @@ def explain(exc: Exception) -> BrokenModelError:
     return BrokenModelError(
         f"the model cannot be loaded: {text}",
         hint="its files do not fit each other, or need more memory than there is; download it again",
+        permanent=not (isinstance(exc, MemoryError) or "allocate" in text),
     )

@@ -14,6 +14,7 @@ from routerd_client.records import FailureKind
 
 MAX_STOPS = 16
 MAX_STOP_CHARS = 1024
+MAX_STOP_TOKENS = 1024
 MAX_TOP_LOGPROBS = 20
 
 RANGES: dict[str, tuple[float, float]] = {
@@ -51,6 +52,11 @@ def check(chat: ChatRequest, vocab: int) -> None:
     _check_sampling(chat.sampling, vocab)
     _check_stop(chat.stop)
     _check_range("max_tokens", chat.max_tokens, 1, math.inf)
+    _check_range("min_tokens", chat.min_tokens, 0, math.inf)
+    for token in chat.stop_token_ids:
+        _check_range("a token id in stop_token_ids", token, 0, vocab - 1)
+    if len(chat.stop_token_ids) > MAX_STOP_TOKENS:
+        raise bad(f"stop_token_ids has {len(chat.stop_token_ids)} tokens; the limit is {MAX_STOP_TOKENS}")
     _check_range("top_logprobs", chat.top_logprobs, 0, min(MAX_TOP_LOGPROBS, vocab - 1))
 
 

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from routerd_client.protocol import Chat, Error, ErrorCode, Event
 
 from ...dispatch.run import Call
+from ...routing.sentinels import without_sentinels
 from ..services import Services
 
 
@@ -18,5 +19,5 @@ async def chat(services: Services, request: Chat, client: str, respond: Callable
             hint="ask again when it is back",
             retryable=True,
         )
-    call = Call(request.id, services.new_request_id(), request.chat, request.restarts, client)
+    call = Call(request.id, services.new_request_id(), without_sentinels(request.chat), request.restarts, client)
     return await services.dispatcher.chat(services.generation, call, respond)

@@ -33,10 +33,10 @@ async def _load(services: Services, request: Models, respond: Respond) -> Error 
     except ProcessFailedError as error:
         return Error(
             id=request.id,
-            code=RULES[error.kind].code,
+            code=ErrorCode.CONFIG if error.permanent else RULES[error.kind].code,
             message=f"{request.backend}: {error.message}",
             hint=error.hint,
-            retry_after=error.retry_after_s,
+            retry_after=None if error.permanent else error.retry_after_s,
         )
     return None
 

@@ -5,6 +5,7 @@ from routerd_client.protocol import Error, ErrorCode, Event, Route, RouteResult
 from ...dispatch.run import Call
 from ...routing import bounds
 from ...routing.decide import UnknownModelError
+from ...routing.sentinels import without_sentinels
 from ..services import Services
 
 
@@ -12,7 +13,7 @@ def route(services: Services, request: Route, client: str) -> Event:
     """Decide, and do nothing else."""
     try:
         bounds.check(request.chat)
-        call = Call(request.id, services.new_request_id(), request.chat, client=client)
+        call = Call(request.id, services.new_request_id(), without_sentinels(request.chat), client=client)
         decided = services.dispatcher.decide(services.generation, call, trace=request.trace)
     except bounds.BadChatError as error:
         return Error(id=request.id, code=ErrorCode.BAD_REQUEST, message=str(error))

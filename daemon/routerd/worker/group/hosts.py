@@ -53,7 +53,8 @@ def locate(
             ip = address(name)
         except OSError as exc:
             hint = "write it as ssh and this machine's resolver know it, or as an IPv4 address"
-            raise BrokenModelError(f"hosts: {name} has no address: {exc.strerror or exc}", hint=hint) from exc
+            message = f"hosts: {name} has no address: {exc.strerror or exc}"
+            raise BrokenModelError(message, hint=hint, permanent=False) from exc
         hosts.append(Host(name, THIS_MACHINE if is_ours(ip) else name, ip))
     if not hosts[0].local:
         raise BrokenModelError(

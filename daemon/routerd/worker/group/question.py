@@ -52,7 +52,7 @@ def ask(model: Model, chat: ChatRequest, max_tokens: int, kv_tokens: int) -> Que
         "stream": True,
         "stream_options": {"include_usage": True},
         "tools": prompt.tools,
-        "chat_template_kwargs": template_arguments(chat),
+        "chat_template_kwargs": template_arguments(chat, model.template),
     }
     return Question(msgspec.json.encode(body), len(prompt.ids), len(prompt.ids) + longest)
 

@@ -16,7 +16,8 @@ from ...wire import LoadFailed, Loading, Ready
 from .. import lm
 from ..lm import Model
 from ..pipe import Inbox, Outbox
-from ..serve import explain
+from ..printed import reading_prints
+from ..serve import explain, gave_up
 from .desk import Desk, group_memory
 from .hosts import locate
 from .ranks import Ranks, free_ports
@@ -32,7 +33,7 @@ async def run(arguments: Namespace, inbox: Inbox, outbox: Outbox) -> LoadFailed 
             ranks, desk = await _load(arguments, outbox, tasks)
         except BrokenModelError as exc:
             tasks.cancel_scope.cancel()
-            return LoadFailed(message=str(exc), hint=exc.hint)
+            return LoadFailed(message=str(exc), hint=exc.hint, permanent=exc.permanent)
         tasks.start_soon(desk.run, inbox)
         await _any(tasks, ranks.gone, desk.lost)
         print(await ranks.epitaph(), file=sys.stderr)
@@ -64,9 +65,12 @@ async def _load(arguments: Namespace, outbox: Outbox, tasks: TaskGroup) -> tuple
 
 def _outline(arguments: Namespace) -> Model:
     try:
-        model = lm.outline(arguments.model)
+        with reading_prints() as printed:
+            model = lm.outline(arguments.model)
     except BrokenModelError:
         raise
+    except SystemExit as exc:
+        raise gave_up(exc, printed.text) from exc
     except Exception as exc:  # mlx_lm, transformers and mlx raise what they like at a model they cannot take
         raise explain(exc) from exc
     if reason := lm.indivisible(model, len(arguments.hosts)):
@@ -93,6 +97,7 @@ async def _failed(arguments: Namespace, ranks: Ranks) -> BrokenModelError:
     return BrokenModelError(
         f"the model could not be started on {', '.join(arguments.hosts)}: {await ranks.epitaph()}",
         hint=f"each machine needs ssh without a password, {sys.executable} with mlx-lm, and {arguments.model}",
+        permanent=False,
     )
 
 
