@@ -65,7 +65,7 @@ async def answers(client: AsyncClient) -> None:
         assert (await client.chat("hello", model="other")).text == "hello"
 
 
-@pytest.mark.parametrize("name", ALWAYS)
+@pytest.mark.parametrize("name", [name for name in ALWAYS if name != "watch routes.yaml"])  # see the next test
 async def test_a_task_that_fails_begins_again_and_ends_nothing_else(tmp_path: Path, name: str) -> None:
     async with busy(tmp_path) as running, running.client() as client:
         await answers(client)

@@ -6,7 +6,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
-import anyio
 import pytest
 
 from routerd.app.compiled import compile_file
@@ -17,6 +16,7 @@ from routerd.dispatch.dispatcher import Dispatcher
 from routerd.health.tracker import Tracker
 from routerd.logs import logging_to
 from routerd.supervisor.supervisor import Supervisor
+from routerd.tasks import BackgroundTasks, FailureLog
 from routerd_client.protocol import ReloadResult
 from tests.support.daemon import make_places, routes
 
@@ -50,7 +50,7 @@ async def test_whatever_fails_while_it_is_taken_over_is_a_refused_reload(tmp_pat
         raise KeyError("the listener fails too")
 
     with logging_to(tmp_path / "log", terminal=False):
-        async with Http(tmp_path) as http, anyio.create_task_group() as tasks:
+        async with Http(tmp_path) as http, BackgroundTasks(FailureLog()) as tasks:
             first = compile_file(places.config, places.state)
             reloader = Reloader(
                 places, first, cast("Dispatcher", dispatcher), cast("Supervisor", supervisor), http, Tracker(), publish

@@ -12,8 +12,8 @@ _TIMES = 8
 """How often the same comes again, at least."""
 _END = 24
 """Of what repeats itself the last characters have been there before: to look for them first is much faster."""
-_RULES = frozenset("-=_*#~.+|\u00b7\u2014\u2500\u2501\u2550 0123456789")
-"""Characters of rules, tables and numbers. Long runs of them are legitimate unless the token limit cut them."""
+_DRAWN = frozenset("-=_*#~.,:+|/\\^<>·•…─━═░▒▓█▀▄\u2013\u2014 0123456789")
+"""Characters of lines, bars, tables and numbers. Long runs of them are legitimate unless the token limit cut them."""
 _RUN = 200
 _RUN_ALONE = 32
 """Minimum run that counts as a loop in a cut answer: in general, and if it is most of the answer."""
@@ -22,24 +22,21 @@ EMPTY_TOKENS = 200
 _GRAM = 6
 _LEAST_WORDS = 240
 _DISTINCT = 0.2
-_DRAWN = frozenset("-=_*#~.,:+|/\\^<>·•…─━═░▒▓█▀▄\u2013\u2014")
-"""Characters that people draw lines and bars with."""
 
 
 def loop(text: str) -> str:
     """What ``text`` repeats at its end, at most 60 characters of it; ``""`` where it does not loop.
 
-    A loop is the same characters over and over, one character too, or nearly the same words; rules of dashes, columns
-    of figures and the like are none.
+    A loop is the same characters over and over, or nearly the same words; rules of dashes, columns of figures
+    and the like are none.
     """
     if len(text) < _LEAST:
         return ""
     tail = text[-TAIL:].rstrip()
     unit = _period(tail) or _stuck(tail)
     found = set("".join(unit.split()))
-    if len(found) == 1:
-        (character,) = found
-        return "" if character in _DRAWN or character.isdigit() else character
+    if len(found) == 1 and not found & _DRAWN:
+        return found.pop()
     return " ".join(unit.split())[:60] if sum(map(str.isalpha, found)) >= 3 else ""
 
 
@@ -54,8 +51,8 @@ def run(text: str, *, cut: bool) -> str:
     body = text.rstrip() if last.isspace() else text.rstrip(last)
     size = len(text) - len(body)
     if not cut:
-        return last if size >= _LEAST and last not in _RULES and not last.isspace() else ""
-    alone = size >= _RUN_ALONE and size > len(body) and last not in _RULES
+        return last if size >= _LEAST and last not in _DRAWN and not last.isspace() else ""
+    alone = size >= _RUN_ALONE and size > len(body) and last not in _DRAWN
     return last if size >= _RUN or alone else ""
 
 
