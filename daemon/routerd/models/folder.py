@@ -98,7 +98,9 @@ def read_tensors(file: Path) -> list[Tensor]:
         with disk.opened(file) as stream:
             size = os.fstat(stream.fileno()).st_size
             (length,) = struct.unpack("<Q", stream.read(8))
-            if length > min(size, MOST_HEADER):
+            if length > MOST_HEADER:
+                raise BrokenModelError(f"{file} is no safetensors file", hint=DOWNLOAD_AGAIN)
+            if length > size:
                 raise BrokenModelError(f"{file} is cut short: its header has {length} bytes", hint=DOWNLOAD_AGAIN)
             entries = msgspec.json.decode(stream.read(length), type=dict[str, msgspec.Raw])
         tensors = [msgspec.json.decode(raw, type=Tensor) for name, raw in entries.items() if name != "__metadata__"]
