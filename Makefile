@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 MODEL ?= demo
+JOBS ?= 2
 EXTRA := $(if $(filter Darwin,$(shell uname -s)),,[cpu])
 INSTALL_DIR ?= $(or $(XDG_DATA_HOME),$(HOME)/.local/share)/routerd/venv
 LINK_DIR ?= $(HOME)/.local/bin
@@ -48,7 +49,7 @@ uninstall:
 	rm -rf '$(INSTALL_DIR)'
 
 test: $(VENV)/dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
 test-agents: $(VENV)/dev
 	$(BIN)/python -m tests.agents

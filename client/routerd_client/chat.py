@@ -193,7 +193,7 @@ class ChatRequest(Struct, frozen=True, omit_defaults=True, kw_only=True):
     stream: bool = False
     continues: bool = False
     hops: int = 0
-    extra: dict[str, Any] = {}
+    extra: dict[str, dict[str, Any]] = {}
 
     def __post_init__(self) -> None:
         if self.context and not all(type(value) is str for value in self.context.values()):
