@@ -232,8 +232,8 @@ def opened(path: Path) -> Iterator[BinaryIO]:
     try:
         _check_regular(path.stat().st_mode)  # some devices do not bear to be opened
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
-    except ValueError as error:
-        raise DiskError(errno.EINVAL, str(error)) from None
+    except ValueError:
+        raise DiskError(errno.EINVAL, "its name has a NUL character") from None
     try:
         _check_regular(os.fstat(descriptor).st_mode)
     except BaseException:

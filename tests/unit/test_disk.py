@@ -124,7 +124,7 @@ def test_only_regular_files_are_read(tmp_path: Path, fifo: Path) -> None:
         (tmp_path, "Is a directory"),
         (tmp_path / "loop", "Too many levels of symbolic links"),
         (tmp_path / ("n" * 300), "File name too long"),
-        (tmp_path / "a\0b", "embedded null byte"),
+        (tmp_path / "a\0b", "its name has a NUL character"),
         (file / "below", "Not a directory"),
     ):
         with pytest.raises(OSError, match=r".") as caught:
