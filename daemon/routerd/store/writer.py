@@ -237,7 +237,12 @@ class Store:
     def _try_the_file(self) -> None:
         if self._database.mode == "memory" and time.monotonic() >= self._retry_at:
             self._retry_at = time.monotonic() + self._retry_s
-            if self._database.recover():
+            try:
+                recovered = self._database.recover()
+            except Exception:  # the thread goes on in memory, and tries it again
+                log.exception("ledger.recovery_failed", path=str(self.path))
+                return
+            if recovered:
                 log.info("ledger.recovered", path=str(self.path))
 
     def _end(self) -> None:
