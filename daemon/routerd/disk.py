@@ -261,7 +261,9 @@ def check_free(path: Path) -> None:
 def read(path: Path, most: int = SMALL) -> bytes:
     """Return the bytes of a regular file that has no more than ``most``. Blocks on the disk. Raises ``OSError``."""
     with opened(path) as file:
-        data = file.read(most + 1)
+        data = cast("bytes | None", file.read(most + 1))
+    if data is None:
+        raise DiskError(errno.EAGAIN, "it has nothing to read now")
     if len(data) > most:
         raise DiskError(errno.EFBIG, f"it is larger than {_size(most)}")
     return data

@@ -14,7 +14,7 @@ from routerd.config.schema import MlxSpec
 from routerd.supervisor.errors import ProcessFailedError
 from routerd.supervisor.learned import after_oom
 from routerd.supervisor.sizing import Size
-from routerd_client import RequestFailedError
+from routerd_client import AsyncClient, RequestFailedError
 from routerd_client.records import FailureKind, ModelStatus, Residency
 from tests.support.daemon import alive, fake, routes, running_daemon
 from tests.support.supervising import MadeUpMachine, ask, learned, spec, supervising
@@ -135,3 +135,32 @@ async def test_a_kill_by_somebody_else_is_no_matter_of_memory(tmp_path: Path) ->
     assert told.kind is FailureKind.WORKER_DIED
     assert (status.residency, status.error) == (Residency.BACKOFF, str(told))
     assert learned(tmp_path)["the model"]["peak"] == MEASURED
+
+
+async def test_who_only_waited_for_a_model_is_answered_after_its_death(tmp_path: Path) -> None:
+    hold = tmp_path / "hold"
+    hold.touch()
+    text = routes(only=fake(f"--hold {hold} --echo", concurrency=1))
+    done: list[str] = []
+    failed: list[str] = []
+    async with running_daemon(tmp_path, text) as running:
+
+        async def ask(client: AsyncClient, word: str) -> None:
+            try:
+                done.append((await client.chat(word)).text)
+            except RequestFailedError as error:
+                failed.append(str(error))
+
+        async with running.client() as client, anyio.create_task_group() as tasks:
+            tasks.start_soon(ask, client, "the first one")
+            await until(lambda: running.model("only").in_flight == 1, "it is answered")
+            for number in range(4):
+                tasks.start_soon(ask, client, f"it waits {number}")
+            await until(lambda: running.status().requests["open"] == 5, "they wait")
+            pid = running.model("only").pid
+            assert pid
+            os.kill(pid, signal.SIGKILL)
+            await until(lambda: bool(failed), "the first has failed")
+            hold.unlink()
+    assert len(failed) == 1
+    assert sorted(done) == [f"it waits {number}" for number in range(4)]

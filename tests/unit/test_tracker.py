@@ -176,3 +176,25 @@ def test_a_quantile_has_at_least_its_share_at_or_below_it(values: list[float], q
     found = quantile(sorted(values), q)
     assert found in values
     assert sum(v <= found for v in values) >= q * len(values) - 1e-9
+
+
+def test_one_event_of_which_several_requests_fail_counts_once() -> None:
+    health = Health(HealthSpec(allowed_fails=3))
+    for event in ("pid 1", "pid 1", "pid 1", "pid 2"):
+        admitted = health.take(0.0)
+        assert admitted is not None
+        health.failed(0.0, admitted, FailureKind.WORKER_DIED, "it died", cools=False, event=event)
+
+    assert health.blocked(0.0) == ""
+
+
+def test_failed_embeddings_keep_no_chat_away() -> None:
+    tracker = Tracker()
+    tracker.configure({"b": HealthSpec(allowed_fails=1)})
+    embeddings = tracker.health("b", embeds=True)
+    admitted = embeddings.take(0.0)
+    assert admitted is not None
+    embeddings.failed(0.0, admitted, FailureKind.AUTH_FAILED, "no such key")
+
+    assert tracker.health("b", embeds=True).blocked(0.0)
+    assert tracker.health("b").blocked(0.0) == ""

@@ -26,7 +26,7 @@ from ..dispatch.generation import Generation
 from ..dispatch.purse import Purse
 from ..gateway.gateway import Gateway
 from ..health.outcomes import FEEDBACK
-from ..health.tracker import Tracker
+from ..health.tracker import Tracker, combined
 from ..server.listener import Listener
 from ..server.notices import Hub
 from ..store.ledger import Ledger
@@ -198,7 +198,7 @@ class Daemon:
 
     def _backend(self, name: str, now: float) -> BackendStatus:
         backend = self.generation.backends[name]
-        figures = self._tracker.health(backend.identity).figures(now)
+        figures = combined(self._tracker.health(backend.identity), now)
         model = self.supervisor.status(name)
         return BackendStatus(
             name=name,

@@ -38,6 +38,7 @@ class Patience:
         self._loop = asyncio.get_running_loop()
         self._last = self._loop.time() + (math.inf if times.total is None else times.total)
         self._timer: asyncio.TimerHandle | None = None
+        self._rings_at = math.inf  # a handle whose time has passed cannot say so itself
         self._step(_K.TIMEOUT_CONNECT, times.connect)
 
     def __enter__(self) -> Self:
@@ -87,9 +88,9 @@ class Patience:
         self._kind, self._limit = kind, limit
         self._due = self._loop.time() + limit
         due = min(self._due, self._last)
-        if self._timer is None or due < self._timer.when():
+        if self._timer is None or due < self._rings_at:
             self._stop()
-            self._timer = self._loop.call_at(due, self._ring)
+            self._ring_at(due)
 
     def _ring(self) -> None:
         self._timer = None
@@ -97,6 +98,10 @@ class Patience:
             return  # what follows sets it
         due = min(self._due, self._last)
         if self._loop.time() < due:
-            self._timer = self._loop.call_at(due, self._ring)
+            self._ring_at(due)
         else:
             self._scope.cancel()
+
+    def _ring_at(self, due: float) -> None:
+        self._rings_at = due
+        self._timer = self._loop.call_at(due, self._ring)

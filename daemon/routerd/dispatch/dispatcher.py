@@ -89,6 +89,7 @@ class Dispatcher:
                 now,
                 session=session,
                 tokens=tokens,
+                embeds=call.embedding is not None,
             ),
             session_model=self.sessions.model(session, now) if session else "",
             seed=call.request_id,
@@ -243,7 +244,7 @@ class Dispatcher:
 
     def _again(self, run: Run, backend: Backend, failure: BackendError) -> bool:
         """Whether the backend that has just failed is asked once more before the next."""
-        health = self._tracker.health(backend.identity)
+        health = self._tracker.health(backend.identity, embeds=run.call.embedding is not None)
         well = not failure.retry_after_s and not health.blocked(clock.now())
         return RULES[failure.kind].retry_here and run.retries < RETRIES and well and not run.final
 
@@ -262,7 +263,7 @@ class Dispatcher:
         self, generation: Generation, run: Run, backend: Backend, candidate: Candidate
     ) -> Answer | BackendError | None:
         """One attempt: its answer, or its failure; None where the backend may not be asked now."""
-        health = self._tracker.health(backend.identity)
+        health = self._tracker.health(backend.identity, embeds=run.call.embedding is not None)
         if why := health.blocked(clock.now()):
             run.passed_over.append(f"{backend.name}: {why}")
             return None
@@ -345,7 +346,15 @@ class Dispatcher:
 
     def _failed(self, run: Run, backend: Backend, health: Health, admitted: int, failure: BackendError) -> BackendError:
         before = health.breaker.state(clock.now())
-        health.failed(clock.now(), admitted, failure.kind, failure.message, failure.retry_after_s, cools=failure.cools)
+        health.failed(
+            clock.now(),
+            admitted,
+            failure.kind,
+            failure.message,
+            failure.retry_after_s,
+            cools=failure.cools,
+            event=failure.died,
+        )
         self._compare(backend, before, health, failure.message)
         run.end_attempt(backend.name, failure)
         log.warning(
@@ -397,7 +406,8 @@ class Dispatcher:
         now = clock.now()
         names = [a.backend for a in run.attempts] + [s.backend for s in run.decision.skipped]
         backends = [generation.backends[name] for name in names]
-        waits = [self._tracker.health(backend.identity).figures(now).retry_in_s for backend in backends]
+        embeds = run.call.embedding is not None
+        waits = [self._tracker.health(backend.identity, embeds=embeds).figures(now).retry_in_s for backend in backends]
         waits += [refusal.retry_after_s or 0.0 for backend in backends if (refusal := backend.refusal())]
         waits.append((last.retry_after_s if last else None) or 0.0)
         return min((w for w in waits if w > 0), default=None)

@@ -26,6 +26,7 @@ class LiveView:
         *,
         session: str = "",
         tokens: Mapping[str, int] | None = None,
+        embeds: bool = False,
     ) -> None:
         self._backends = backends
         self._specs = specs
@@ -35,10 +36,11 @@ class LiveView:
         self._now = now
         self._session = session
         self._tokens = tokens or {}
+        self._embeds = embeds
 
     def blocked(self, backend: str) -> Denial | None:
         asked = self._backends[backend]
-        health = self._tracker.health(asked.identity)
+        health = self._tracker.health(asked.identity, embeds=self._embeds)
         refusal = asked.refusal()
         if refusal and refusal.permanent:  # whatever its breaker says, waiting does not help
             hint = f" ({refusal.hint})" if refusal.hint else ""

@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 from collections import deque
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from routerd_client.records import BreakerState, FailureKind
 
@@ -44,11 +44,24 @@ class Health:
 
     def __init__(self, spec: HealthSpec) -> None:
         self.breaker = Breaker(spec)
+        self._event = ""
+        self._embeddings: Health | None = None
         self._cool_until = -math.inf
         self._cooled_by: FailureKind | None = None
         self._samples: deque[_Sample] = deque(maxlen=500)
         self._last_failure: FailureKind | None = None
         self._last_error = ""
+
+    @property
+    def embeds(self) -> bool:
+        """True once embeddings were asked for."""
+        return self._embeddings is not None
+
+    @property
+    def embeddings(self) -> Health:
+        """The health of the backend's embeddings, apart from that of its chats."""
+        self._embeddings = self._embeddings or Health(self.breaker.spec)
+        return self._embeddings
 
     def blocked(self, now: float) -> str:
         """Why no request may go there now; ``""`` where one may."""
@@ -90,9 +103,11 @@ class Health:
         retry_after_s: float | None = None,
         *,
         cools: bool = True,
+        event: str = "",
     ) -> None:
         """``retry_after_s`` is what the backend itself asked for; it is honoured as stated. Where it names no
-        time, the kind's rule says how long it rests. ``cools``: false where it is not to rest for this.
+        time, the kind's rule says how long it rests. ``cools``: false where it is not to rest for this. ``event`` names
+        the one event of which several requests failed, such as the end of a process: the breaker counts it once.
 
         A failure that is the request's own doing leaves no mark.
         """
@@ -105,7 +120,8 @@ class Health:
             until = now + (self._rest(kind) if retry_after_s is None else retry_after_s)
             if until > self._cool_until:
                 self._cool_until, self._cooled_by = until, kind
-        if RULES[kind].counts:
+        if RULES[kind].counts and not (event and event == self._event):
+            self._event = event
             self.breaker.fail(now, admitted)
         else:
             self.breaker.release(admitted)
@@ -117,6 +133,8 @@ class Health:
     def configure(self, spec: HealthSpec) -> None:
         """Take over new thresholds; what was learned stays. A changed configuration ends an endless cooldown."""
         self.breaker.spec = spec
+        if self._embeddings:
+            self._embeddings.configure(spec)
         if math.isinf(self._cool_until):
             self._cool_until = -math.inf
 
@@ -141,6 +159,29 @@ class Health:
         )
 
 
+def combined(health: Health, now: float) -> Figures:
+    """Return the figures of chats and embeddings together: counts added, and the state of what is worse off."""
+    chats = health.figures(now)
+    if not health.embeds:
+        return chats
+    other = health.embeddings.figures(now)
+    worse, better = sorted((chats, other), key=lambda f: (_BADNESS[f.breaker], f.retry_in_s, f.failures), reverse=True)
+    requests, failures = chats.requests + other.requests, chats.failures + other.failures
+    return structs.replace(
+        chats,
+        breaker=worse.breaker,
+        retry_in_s=worse.retry_in_s,
+        requests=requests,
+        failures=failures,
+        success_rate=1 - failures / requests if requests else None,
+        last_failure=worse.last_failure or better.last_failure,
+        last_error=worse.last_error or better.last_error,
+    )
+
+
+_BADNESS = {BreakerState.CLOSED: 0, BreakerState.HALF_OPEN: 1, BreakerState.OPEN: 2, BreakerState.UNKNOWN: 0}
+
+
 class Tracker:
     """All backends' health, by identity: what makes two backends of two generations the same one; and what
     their answers came to."""
@@ -152,9 +193,11 @@ class Tracker:
     def __repr__(self) -> str:
         return f"<Tracker {len(self._healths)} backends>"
 
-    def health(self, identity: str) -> Health:
-        """The health of ``identity``; `configure` must have named it."""
-        return self._healths[identity]
+    def health(self, identity: str, *, embeds: bool = False) -> Health:
+        """Return the health of ``identity``, which `configure` must have named; ``embeds``: of its embeddings, for a
+        server that does not make any may answer chats well."""
+        health = self._healths[identity]
+        return health.embeddings if embeds else health
 
     def configure(self, specs: dict[str, HealthSpec]) -> None:
         """Take over a generation's backends, by identity. Those it does not name are kept: a backend

@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 import structlog
 
+from .. import disk
 from .schema import CARRIED, TABLES, CorruptError, NewerSchemaError, migrate
 from .sound import MONEY, ROWS, check_sound, count_damaged, expected
 
@@ -156,6 +157,7 @@ class Database:
 
     def _open_file(self) -> tuple[sqlite3.Connection, bool]:
         """The file's connection, and whether the file is new."""
+        disk.check_free(self.path)
         os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
         connection = sqlite3.connect(self.path, timeout=BUSY_S, isolation_level=None)
         connection.text_factory = _lenient

@@ -64,6 +64,7 @@ class ModelProcess:
         self._lone = False  # the one request it answers is to have no other beside it
         self._idle_since = 0.0
         self._restarts = 0
+        self._served = False  # whether its last life came to be ready
         self._stop_wanted = False
         self._loading: Loading | None = None
         self._changed = anyio.Event()  # for those who wait for a state, or for an idle moment
@@ -121,6 +122,12 @@ class ModelProcess:
         wait = self._state.retry_at - now
         return Failure(failure.kind, failure.message, failure.hint, wait, permanent=failure.permanent)
 
+    @property
+    def pauses_s(self) -> float | None:
+        """Seconds until it may be started again after it died as it served; None where it runs, or failed to load."""
+        failure = self.unavailable
+        return failure.retry_after_s if failure and self._served else None
+
     def configure(self, spec: MlxSpec) -> None:
         """Take over settings that need no new process (keep_alive, timeouts, pin)."""
         self.pinned = self.pinned if spec.pin == self.spec.pin else spec.pin
@@ -140,7 +147,7 @@ class ModelProcess:
             name=name,
             residency=self.residency,
             in_flight=self._leases,
-            limit=self.concurrency,
+            limit=0 if self.worker and self.worker.gone.is_set() else self.concurrency,
             claim=max(held, self.peak) if held else 0,
             need=self.size.claim if self.size and self.asking else None,
             pinned=self.pinned and self.residency is Residency.READY,
@@ -185,6 +192,7 @@ class ModelProcess:
         if may_start(self._state, anyio.current_time()):
             self._restarts += self._state.crashes > 0
             self._loading = Loading(self.spec, self._effects, self._predecessors_gone, self._announce)
+            self._served = False
             self._step(Event.START)
             self._effects.tasks.start(f"model {self.name}", self._run)
 
@@ -325,6 +333,7 @@ class ModelProcess:
             self.alone, self.tools = worker.ready.alone, worker.ready.tools
             if self.alone:
                 log.warning("model.one_by_one", backend=self.name, reason=self.alone)
+            self._served = True
             self._step(Event.READY)
 
     async def _serve(self, worker: Worker) -> None:

@@ -43,8 +43,8 @@ MEASURE_S = 5.0
 MAX_PATIENCE = 30.0
 UNMEASURED_LOAD_S = 10.0
 """What a load is expected to take that nobody has measured."""
-LONE_WAIT_S = 2.0
-"""How long one that must be alone waits for a model to be started again that died of another before it."""
+BRIEF_S = 2.0
+"""How long requests wait for a model to be started again that died of another request."""
 TURN_S = 5.0
 """What an answer is expected to take."""
 
@@ -341,8 +341,10 @@ class Supervisor:
             if process is None:
                 ticket.fail(self._missing(ticket.waiter.model))
             elif failure := process.unavailable:
-                if ticket.waiter.alone and (failure.retry_after_s or LONE_WAIT_S) < LONE_WAIT_S:
-                    restart = anyio.current_time() + (failure.retry_after_s or 0.0)
+                # Whoever waits was not answered by the process that died: it is no reason to send them away.
+                pause = failure.retry_after_s if ticket.waiter.alone else process.pauses_s
+                if pause is not None and pause < BRIEF_S:
+                    restart = anyio.current_time() + pause
                 else:
                     ticket.fail(failure)
             else:
