@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from routerd.backends.base import BackendError
@@ -15,7 +16,7 @@ async def streams_on(times: TimeoutSpec) -> None:
         while True:
             patience.pause()
             patience.go_on()
-            await anyio.sleep(0)
+            await anyio.lowlevel.checkpoint()
 
 
 async def test_a_bound_too_near_for_a_timer_is_a_bound_all_the_same() -> None:
