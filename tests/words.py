@@ -16,7 +16,7 @@ from pathlib import Path
 
 TOP = Path(__file__).parents[1]
 
-PLAIN: tuple[str, ...] = ("tasks.py",)
+PLAIN: tuple[str, ...] = ("disk.py", "tasks.py", "tiered.py")
 """Rooms of ``daemon/routerd`` that are plain, and ``client``."""
 
 OPENINGS = frozenset({"What", "Who", "Whether", "Which", "Those", "All", "So", "How"})
