@@ -12,8 +12,8 @@ import click
 from ..config.load import ConfigFailedError, load
 from ..harness.merge import CannotEditError, edited
 from ..harness.roles import asked_at_length
-from ..harness.setup import Edit
-from .agents import Plan, plan
+from ..harness.setup import ROUTED, Edit
+from .agents import Plan, plan, warn_toolless
 from .common import EXIT_FAILED, EXIT_WRONG
 from .rewrite import read, rewrite
 
@@ -73,6 +73,7 @@ def _shown(made: Plan, edits: list[Edit], path: Path, routes: str) -> list[str]:
 
 
 def _say_doubtful(name: str, made: Plan, *, write: bool) -> None:
+    warn_toolless(name, made)
     least = made.harness.min_context
     asked = asked_at_length(made.harness, made.setup.roles)
     for use, context in made.doubtful.items():
@@ -91,6 +92,13 @@ def _say_doubtful(name: str, made: Plan, *, write: bool) -> None:
 def _say_next(made: Plan, name: str, *, write: bool) -> None:
     roles = ", ".join(f"{role} {use}" for role, use in made.setup.roles.items())
     click.echo(f"{made.harness.about}: {roles or 'any model'}", err=True)
+    named = {role: use for role, use in made.setup.roles.items() if use != ROUTED and not made.harness.free}
+    if named:
+        click.echo(
+            "these name an endpoint or a backend, and so skip the routes (match: {client: ...} too): "
+            f"{', '.join(map(' '.join, named.items()))}; --role {next(iter(named))}={ROUTED} leaves it to the routes",
+            err=True,
+        )
     if not write and (made.harness.edits or made.routes.patch):
         click.echo(f"to put it there: routerctl init --harness {name} --write", err=True)
     if not made.harness.edits:
