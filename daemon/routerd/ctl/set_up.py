@@ -39,6 +39,7 @@ def set_up(name: str, path: Path, first: str, chosen: Sequence[str], *, tcp: boo
         click.echo("\n".join(map(str, error.errors)), err=True)
         sys.exit(EXIT_WRONG)
     click.echo("\n".join(said))
+    warn_toolless(name, made)  # after the files, which may be long
     _say_next(made, name, write=write)
 
 
@@ -73,7 +74,6 @@ def _shown(made: Plan, edits: list[Edit], path: Path, routes: str) -> list[str]:
 
 
 def _say_doubtful(name: str, made: Plan, *, write: bool) -> None:
-    warn_toolless(name, made)
     least = made.harness.min_context
     asked = asked_at_length(made.harness, made.setup.roles)
     for use, context in made.doubtful.items():
