@@ -108,11 +108,11 @@ class AsyncClient:
         return cast("AsyncGenerator[StreamEvent]", self._events(Chat(id=0, chat=chat, restarts=restarts)))
 
     async def route(
-        self, prompt: _core.Prompt, *, trace: bool = False, **options: Unpack[_core.ChatOptions]
+        self, prompt: _core.Prompt, *, trace: bool = False, client: str = "", **options: Unpack[_core.ChatOptions]
     ) -> Decision:
         """See `Client.route`."""
         chat = _core.build_chat(prompt, options, stream=False)
-        return (await self._call(Route(id=0, chat=chat, trace=trace), RouteResult)).decision
+        return (await self._call(Route(id=0, chat=chat, trace=trace, client=client), RouteResult)).decision
 
     async def status(self) -> StatusResult:
         """See `Client.status`."""

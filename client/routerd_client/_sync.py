@@ -113,10 +113,13 @@ class Client:
         chat = _core.build_chat(prompt, options, stream=True)
         return cast("Iterator[StreamEvent]", self._events(Chat(id=0, chat=chat, restarts=restarts)))
 
-    def route(self, prompt: _core.Prompt, *, trace: bool = False, **options: Unpack[_core.ChatOptions]) -> Decision:
-        """Who would answer, and why; nothing is generated. ``trace`` asks for the steps as well."""
+    def route(
+        self, prompt: _core.Prompt, *, trace: bool = False, client: str = "", **options: Unpack[_core.ChatOptions]
+    ) -> Decision:
+        """Return the backends that would answer, and why; nothing is generated. ``trace`` asks for the steps as well,
+        ``client`` for the decision for the client of that name instead of this one."""
         chat = _core.build_chat(prompt, options, stream=False)
-        return self._call(Route(id=0, chat=chat, trace=trace), RouteResult).decision
+        return self._call(Route(id=0, chat=chat, trace=trace, client=client), RouteResult).decision
 
     def status(self) -> StatusResult:
         """The daemon's state."""

@@ -10,13 +10,13 @@ ignored, unknown events are dropped by clients, unknown requests get a typed `Er
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from ._open_enum import OpenEnum
-from .chat import ChatRequest, FinishReason, Message, TokenLogprob, ToolCall, Usage
+from .chat import LONGEST_NAME, ChatRequest, FinishReason, Message, TokenLogprob, ToolCall, Usage
 from .records import (
     Attempt,
     BackendStatus,
@@ -87,11 +87,15 @@ class Chat(Struct, frozen=True, kw_only=True, tag="chat"):
 
 
 class Route(Struct, frozen=True, kw_only=True, tag="route"):
-    """Decide only, with the trace; no inference and nothing recorded. Answered by `RouteResult`."""
+    """Decide only, with the trace; no inference and nothing recorded. Answered by `RouteResult`.
+
+    ``client``: the name of the client to decide for; without it, this connection's own.
+    """
 
     id: int
     chat: ChatRequest
     trace: bool = False
+    client: Annotated[str, Meta(max_length=LONGEST_NAME)] = ""
 
 
 class Cancel(Struct, frozen=True, kw_only=True, tag="cancel"):

@@ -32,6 +32,7 @@ endpoints:
   primary: {{fallback: [small, large]}}
 routes:
   - {{name: plans, match: {{task: plan}}, use: large}}
+  - {{name: coding, match: {{client: claude-code, has_tools: true}}, use: large}}
 default: primary
 """
 
@@ -102,6 +103,16 @@ def test_explain_tells_the_way_of_a_request(daemon: Standalone) -> None:
     done = daemon.ctl("explain", "hello", "-c", "task=plan")
     assert done.returncode == DONE
     assert "plans: match (task=plan) -> large" in done.stdout
+
+
+def test_explain_stands_for_another_request_and_another_client(daemon: Standalone) -> None:
+    decision = printed(daemon, "explain", "hello", "--image")
+    assert {each["reason"] for each in decision["skipped"]} == {"it sees no images"}
+    assert "skipped small: it sees no images" in daemon.ctl("explain", "hello", "--image").stdout
+    asked = printed(daemon, "explain", "hello", "--tools", "--client", "claude-code")
+    assert asked["route"] == "coding"
+    assert not printed(daemon, "explain", "hello", "--tools")["route"]
+    assert not printed(daemon, "explain", "hello", "--client", "claude-code")["route"]
 
 
 def test_explain_as_json_has_these_keys(daemon: Standalone) -> None:

@@ -233,3 +233,21 @@ def test_an_import_is_printed_with_what_it_left_behind_and_passes_check(tmp_path
     assert written.returncode == DONE, written.stderr
     assert [copy.read_text() for copy in tmp_path.glob("routes.yaml.*.bak")] == [ROUTES]
     assert ctl("check", env=home).returncode == DONE
+
+
+def test_an_agent_with_tools_is_warned_of_models_without(tmp_path: Path, home: dict[str, str]) -> None:
+    (tmp_path / "routes.yaml").write_text(
+        "backends:\n  one: {mlx: {model: demo}}\n  able: {openai: {model: m}}\n"
+        "endpoints: {large: {fallback: [able]}}\ndefault: one\n"
+    )
+    done = ctl("init", "--harness", "claude-code", "--write", env=home)
+    assert done.returncode == DONE, done.stderr
+    assert "no backend of 'routed' (main, sonnet, subagent) supports tools" in done.stderr
+    assert "skip the routes (match: {client: ...} too): opus large; --role opus=routed" in done.stderr
+    assert "supports tools" in ctl("env", "claude-code", env=home).stderr
+    able = ctl("init", "--harness", "claude-code", "--role", "main=able", env=home)
+    assert "supports tools" not in able.stderr
+    assert ctl("init", "--harness", "llm", "--write", env=home).returncode == DONE
+    [file] = tmp_path.rglob("extra-openai-models.yaml")
+    models = {model["model_name"]: model["supports_tools"] for model in yaml.safe_load(file.read_text())}
+    assert models == {"routed": False, "one": False, "large": True, "able": True}

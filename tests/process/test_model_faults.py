@@ -112,6 +112,13 @@ async def test_tools_go_to_models_that_can_call_them(daemon: Standalone) -> None
     status, headers, body = await post(daemon, "plain", tools=[TOOL])
     assert (status, headers["x-should-retry"]) == (400, "false")
     assert "does not support tools" in body["error"]["message"]
+    explained = json.loads(daemon.ctl("explain", "--model", "plain", "--tools", "--json", "hi").stdout)
+    assert [each["reason"] for each in explained["skipped"]] == ["does not support tools"]
+    notices = {
+        model["backend"]: model.get("notice", "")
+        for model in json.loads(daemon.ctl("status", "--json").stdout)["models"]
+    }
+    assert (notices["plain"], notices["good"]) == ("does not support tools", "")
 
     status, _, body = await post(daemon, "plain-good", tools=[TOOL], tool_choice="none")
     assert (status, body["routerd"]["backend"]) == (200, "plain")

@@ -42,6 +42,11 @@ TARGETS = [
         f"3:47: endpoints.e.fallback[0]: one strategy is needed, not weighted and cascade {ONE_OF}",
     ),
     ("endpoints: {e: {fallback: [{then: a}]}}", f"3:28: endpoints.e.fallback[0]: a strategy is needed {ONE_OF}"),
+    ("endpoints: {e: {falback: [a]}}", "3:17: endpoints.e: unknown key 'falback' (did you mean 'fallback'?)"),
+    (
+        "endpoints: {e: {fallback: [{wieghted: {a: 1}}]}}",
+        "3:29: endpoints.e.fallback[0]: unknown key 'wieghted' (did you mean 'weighted'?)",
+    ),
     ("endpoints: {e: {balance: []}}", "3:26: endpoints.e.balance: at least one target is needed"),
     ("endpoints: {e: {weighted: {}}}", "3:27: endpoints.e.weighted: at least one target is needed"),
     ("endpoints: {e: {cascade: [b, a, b]}}", "3:33: endpoints.e.cascade: 'b' is listed twice"),

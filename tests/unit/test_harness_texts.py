@@ -19,6 +19,7 @@ from routerd.config.load import load
 from routerd.config.schema import ConfigSpec
 from routerd.gateway.caller import CONTEXT, laid_on
 from routerd.harness.merge import edited
+from routerd.harness.reach import supports_tools, toolless
 from routerd.harness.roles import assign, context_of, doubtful, lacking
 from routerd.harness.setup import Setup
 from routerd.harness.table import HARNESSES
@@ -364,3 +365,55 @@ def test_parts_with_nothing_but_a_backend_want_an_endpoint(
 def test_images_go_where_the_conversation_goes_if_somebody_there_takes_them(block: str, vision: str | None) -> None:
     text = f"backends: {{only: {{{block}}}}}\ndefault: only\n"
     assert assign(HARNESSES["hermes"], config(text), {}).get("vision") == vision
+
+
+def able(model: str) -> bool | None:
+    return {"demo": False, "./able": True}.get(model)
+
+
+@pytest.mark.parametrize(
+    ("routes", "default", "found"),
+    [
+        ("[]", "demo", False),
+        ("[]", "able", True),
+        ("[]", "unknown", None),
+        ("[]", "cloud", True),
+        ("[]", "poor", False),
+        ("[]", "mixed", True),
+        ("[{match: {client: claude-code}, use: able}]", "demo", True),
+        ("[{match: {client: 'claude-*'}, use: demo}]", "able", False),  # the default is never reached
+        ("[{match: {client: codex}, use: able}]", "demo", False),
+        ("[{match: {platform: cli}, use: able}]", "demo", True),
+        ("[{match: {has_tools: false}, use: able}]", "demo", False),
+    ],
+)
+def test_an_agent_reaches_tools_by_its_own_routes(routes: str, default: str, found: bool | None) -> None:
+    text = f"""
+backends:
+  demo: {{mlx: {{model: demo}}}}
+  able: {{mlx: {{model: ./able}}}}
+  unknown: {{mlx: {{model: org/name}}}}
+  cloud: {{openai: {{model: m}}}}
+  poor: {{openai: {{model: m, tools: false}}}}
+endpoints: {{mixed: {{fallback: [demo, cloud]}}}}
+routes: {routes}
+default: {default}
+"""
+    spec = config(text)
+    assert supports_tools(spec, "routed", able, client="claude-code") is found
+    roles = {"main": "routed", "opus": "demo", "haiku": "demo"}
+    expected = {"demo": ["opus"], **({"routed": ["main"]} if found is False else {})}
+    assert toolless(HARNESSES["claude-code"], "claude-code", spec, roles, able) == expected
+
+
+@pytest.mark.parametrize("name", ["llm", "continue"])
+def test_an_agent_with_a_list_of_models_is_told_which_support_tools(name: str) -> None:
+    edits = HARNESSES[name].edits
+    assert edits
+    patch = edits(replace(setup(name), without_tools=frozenset({"primary"})))[0].patch
+    models = patch["models"] if name == "continue" else patch
+    supports = {
+        model.get("model_name") or model["model"]: bool(model.get("supports_tools") or model.get("capabilities"))
+        for model in models
+    }
+    assert (supports["primary"], supports["routed"]) == (False, True)

@@ -25,6 +25,7 @@ from ..dispatch.dispatcher import Dispatcher
 from ..dispatch.generation import Generation
 from ..dispatch.purse import Purse
 from ..gateway.gateway import Gateway
+from ..harness.table import HARNESSES
 from ..health.outcomes import FEEDBACK
 from ..health.tracker import Tracker, combined
 from ..server.listener import Listener
@@ -177,7 +178,7 @@ class Daemon:
         never = dict(shadowed(specs))
         missed: defaultdict[int, list[str]] = defaultdict(list)
         for i, client, why in unreached(specs, self._journal.naming()):
-            missed[i].append(f"{why}: {advice(client)}")
+            missed[i].append(f"{why}: {advice(client, HARNESSES)}")
         routes = self.generation.table.routes
         return RoutesResult(
             id=0,

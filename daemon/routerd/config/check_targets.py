@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
 
 from .graph import TAG
 from .report import Report
-from .strategy import STRATEGIES
+from .strategy import STRATEGIES, EndpointSpec
 from .yamltree import Node, select
 
 RESERVED = "routed"
+_ENDPOINT_KEYS = frozenset(EndpointSpec.__struct_encode_fields__)
 MOST_SCORE = 10
 """What a caller asks for who wants the routes to decide."""
 
@@ -66,9 +67,15 @@ def check_targets(tree: Node, report: Report) -> None:
             names.check(model, path, RESERVED)
 
 
+def _misspelled(block: Mapping[str, object], report: Report) -> bool:
+    """Return whether the block has no strategy but a key that was probably meant to be one."""
+    unknown = [key for key in block if key not in _ENDPOINT_KEYS]
+    return not any(key in STRATEGIES for key in block) and any(report.nearest(key, STRATEGIES) for key in unknown)
+
+
 def _check_strategy(node: Node, path: str, names: Names, report: Report) -> None:
-    if not isinstance(node.value, dict):
-        return  # no block: what it should be is said where it is built
+    if not isinstance(node.value, dict) or _misspelled(node.value, report):
+        return  # no block, or an unknown key: either is reported where the block is built
     given = [key for key in node.value if key in STRATEGIES]
     used = [key for key in given if node.value[key].value] or given[:1]
     if len(used) != 1:

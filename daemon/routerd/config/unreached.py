@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 
 from .match import MatchSpec, texts
@@ -21,9 +21,10 @@ def unreached(routes: Sequence[RouteSpec], naming: Mapping[str, int]) -> Iterato
                 yield index, client, _why(client, requests)
 
 
-def advice(client: str) -> str:
-    """Return what to do about a client that always names a model."""
-    return f"have {client} ask for the model 'routed', which leaves the choice to the routes (routerctl init --harness)"
+def advice(client: str, agents: Collection[str]) -> str:
+    """Return what to do about a client that always names a model; ``agents`` are those that init can set up."""
+    done = f": routerctl init --harness {client} --write" if client in agents else ""
+    return f"have {client} ask for the model 'routed', which leaves the choice to the routes{done}"
 
 
 def _why(client: str, requests: int) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,11 @@ from ..config.places import Places, places
 from ..config.schema import ConfigSpec
 from ..config.strategy import EndpointSpec
 from ..gateway.token import FILE, Token
+from ..harness.reach import supports_tools, toolless
 from ..harness.roles import assign, context_of, doubtful, lacking, names
 from ..harness.setup import ROUTED, Edit, Harness, Setup
 from ..harness.table import HARNESSES
+from ..models.chat_template import shows_tools
 from ..models.demo import DEMO
 from ..models.errors import ModelError
 from ..models.reference import Kind, ModelReference, resolve
@@ -49,6 +51,8 @@ class Plan(Struct, frozen=True):
     routes: Edit
     doubtful: dict[str, int | None]
     """Names whose contexts, in tokens, are too short for the agent, or not known."""
+    toolless: dict[str, list[str]]
+    """Names behind which no backend supports tools, and the roles that offer tools to them."""
 
 
 def plan(name: str, path: Path, text: str, chosen: Sequence[str], *, tcp: bool, as_is: bool = False) -> Plan:
@@ -68,12 +72,27 @@ def plan(name: str, path: Path, text: str, chosen: Sequence[str], *, tcp: bool, 
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--role") from error
     of_model = partial(_context, path=path, here=here)
+    tools_of = cache(partial(_tools, path=path, here=here))
     setup = _setup(config, roles, here, of_model, tcp=tcp or not harness.unix)
+    without = {use for use in setup.offered if supports_tools(config, use, tools_of, client=name) is False}
+    setup = replace(setup, without_tools=frozenset(without))
     patch = _missing(harness, setup, config)
     if added:
         patch["endpoints"] = {name: {"fallback": [config.default]} for name in added}
     routes = Edit(path=path, format="yaml", patch=patch, by="name")
-    return Plan(harness, setup, routes, doubtful(harness, config, roles, of_model))
+    lacks_tools = toolless(harness, name, config, roles, tools_of)
+    return Plan(harness, setup, routes, doubtful(harness, config, roles, of_model), lacks_tools)
+
+
+def warn_toolless(name: str, made: Plan) -> None:
+    """Print a warning for each name from which the agent will get no answer to a request with tools."""
+    for use, roles in made.toolless.items():
+        click.echo(
+            f"routerctl: {name} offers tools with its requests, and no backend of '{use}' ({', '.join(roles)}) supports"
+            " tools: each of these requests will fail with 'does not support tools'. Give it a backend whose model"
+            " has a format for tool calls (docs/models.md lists them), or choose another name with --role",
+            err=True,
+        )
 
 
 def _setup(
@@ -116,5 +135,16 @@ def _context(model: str, path: Path, here: Places) -> int | None:
         if folder := resolve(reference, here.cache):
             return read_context(folder)
         return DEMO.context if reference.kind is Kind.DEMO else None
+    except (ModelError, OSError, ValueError):
+        return None
+
+
+def _tools(model: str, path: Path, here: Places) -> bool | None:
+    """Return whether a local model supports tools, where it is on this machine or the demo; else None."""
+    try:
+        reference = ModelReference.parse(model, path.parent)
+        if folder := resolve(reference, here.cache):
+            return shows_tools(folder)
+        return DEMO.tools if reference.kind is Kind.DEMO else None
     except (ModelError, OSError, ValueError):
         return None

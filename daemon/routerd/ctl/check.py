@@ -14,6 +14,7 @@ from ..config.load import ConfigFailedError, Loaded
 from ..config.places import places
 from ..config.report import Report
 from ..config.unreached import advice, unreached
+from ..harness.table import HARNESSES
 from ..store.callers import naming
 from .common import EXIT_WRONG, json_option, print_json
 
@@ -80,5 +81,7 @@ def _seen(path: Path, loaded: Loaded) -> list[ConfigError]:
         return []
     for index, client, why in unreached(loaded.config.routes, naming(places().state, time.time() - SEEN_S)):
         name = loaded.config.routes[index].name
-        report.add(routes.elements()[index], f"routes[{index}]{f' ({name})' if name else ''}: {why}", advice(client))
+        report.add(
+            routes.elements()[index], f"routes[{index}]{f' {name!r}' if name else ''}: {why}", advice(client, HARNESSES)
+        )
     return report.sorted()

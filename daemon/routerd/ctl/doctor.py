@@ -29,6 +29,8 @@ EXITS = {Level.OK: 0, Level.WARN: EXIT_WARNINGS, Level.FAIL: EXIT_FAILED}
 ANSWER_S = 10.0
 """How long a daemon may take to answer that launchd or systemd starts for this call."""
 _COLOURS = {Level.OK: "green", Level.WARN: "yellow", Level.FAIL: "red"}
+_LABELS = {"agent": "login service"}
+"""What people read for a check, where its key in ``--json`` is another word."""
 
 
 @click.command()
@@ -134,11 +136,12 @@ def told(finding: Finding) -> dict[str, Any]:
 def text(findings: list[Finding]) -> str:
     """The findings as a person reads them."""
     lines = []
+    width = max((len(_LABELS.get(finding.check, finding.check)) for finding in findings), default=0)
     for finding in findings:
         mark = click.style(f"{finding.level.value:<5}", fg=_COLOURS[finding.level], bold=finding.level is Level.FAIL)
-        lines.append(f"{mark} {finding.check:<10} {finding.says}")
+        lines.append(f"{mark} {_LABELS.get(finding.check, finding.check):<{width}} {finding.says}")
         if finding.fix:
-            lines.append(f"{'':<16} -> {finding.fix}" + (" (--fix does it)" if finding.mend else ""))
+            lines.append(f"{'':<{width + 6}} -> {finding.fix}" + (" (--fix does it)" if finding.mend else ""))
     counts = {level: sum(finding.level is level for finding in findings) for level in Level}
     total = ", ".join(f"{count} {level.value}" for level, count in counts.items() if count)
     return "\n".join([*lines, "", total])

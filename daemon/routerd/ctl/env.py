@@ -8,7 +8,7 @@ import click
 from ..config.load import ConfigFailedError, read
 from ..config.places import places
 from ..harness.table import HARNESSES
-from .agents import plan, role_option, tcp_option
+from .agents import plan, role_option, tcp_option, warn_toolless
 from .common import EXIT_FAILED, EXIT_WRONG, json_option, print_json
 
 
@@ -39,6 +39,7 @@ def command(agent: str, chosen: tuple[str, ...], tcp: bool, as_json: bool) -> No
         listen = made.routes.patch["http"]["listen"]
         click.echo(f"routerctl: routes.yaml has no front for it: add 'http: {{listen: \"{listen}\"}}'", err=True)
         sys.exit(EXIT_FAILED)
+    warn_toolless(agent, made)
     variables = made.harness.environment(made.setup)
     if as_json:
         print_json(variables)

@@ -12,8 +12,8 @@ import click
 from ..config.load import ConfigFailedError, load
 from ..harness.merge import CannotEditError, edited
 from ..harness.roles import asked_at_length
-from ..harness.setup import Edit
-from .agents import Plan, plan
+from ..harness.setup import ROUTED, Edit
+from .agents import Plan, plan, warn_toolless
 from .common import EXIT_FAILED, EXIT_WRONG
 from .rewrite import read, rewrite
 
@@ -39,6 +39,7 @@ def set_up(name: str, path: Path, first: str, chosen: Sequence[str], *, tcp: boo
         click.echo("\n".join(map(str, error.errors)), err=True)
         sys.exit(EXIT_WRONG)
     click.echo("\n".join(said))
+    warn_toolless(name, made)  # after the files, which may be long
     _say_next(made, name, write=write)
 
 
@@ -91,6 +92,13 @@ def _say_doubtful(name: str, made: Plan, *, write: bool) -> None:
 def _say_next(made: Plan, name: str, *, write: bool) -> None:
     roles = ", ".join(f"{role} {use}" for role, use in made.setup.roles.items())
     click.echo(f"{made.harness.about}: {roles or 'any model'}", err=True)
+    named = {role: use for role, use in made.setup.roles.items() if use != ROUTED and not made.harness.free}
+    if named:
+        click.echo(
+            "these name an endpoint or a backend, and so skip the routes (match: {client: ...} too): "
+            f"{', '.join(map(' '.join, named.items()))}; --role {next(iter(named))}={ROUTED} leaves it to the routes",
+            err=True,
+        )
     if not write and (made.harness.edits or made.routes.patch):
         click.echo(f"to put it there: routerctl init --harness {name} --write", err=True)
     if not made.harness.edits:

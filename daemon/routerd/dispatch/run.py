@@ -314,7 +314,8 @@ def telling(last: BackendError | None, failure: BackendError) -> BackendError:
 
 
 _HINTS = {
-    ErrorCode.BAD_REQUEST: "add a backend that can take such a request; routerctl explain shows what each lacks",
+    ErrorCode.BAD_REQUEST: "add a backend that can take such a request; routerctl explain --tools (or --image) shows"
+    " what each lacks",
     ErrorCode.CONTEXT_OVERFLOW: "shorten the prompt, or add a model with a larger context",
     ErrorCode.BUDGET: "routerctl budget shows what is spent, and of what",
 }

@@ -33,7 +33,7 @@ def _llm_model(setup: Setup, name: str) -> dict[str, Any]:
         "model_name": name,
         **where,
         "headers": called("llm"),
-        "supports_tools": True,
+        "supports_tools": name not in setup.without_tools,
     }
 
 

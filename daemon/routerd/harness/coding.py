@@ -53,11 +53,11 @@ CLAUDE_CODE = Harness(
     about="Claude Code (2.1.197)",
     next="claude -p 'say hello'",
     roles=(
-        Role("main", "the conversation", routed=True),
-        Role("opus", "what asks for Opus", ("large", "heavy", "complex"), like="main"),
-        Role("sonnet", "what asks for Sonnet", like="main"),
+        Role("main", "the conversation", routed=True, tools=True),
+        Role("opus", "what asks for Opus", ("large", "heavy", "complex"), like="main", tools=True),
+        Role("sonnet", "what asks for Sonnet", like="main", tools=True),
         Role("haiku", "titles and other short tasks", ("fast", "simple", "small", "secondary"), like="main"),
-        Role("subagent", "subagents", like="main"),
+        Role("subagent", "subagents", like="main", tools=True),
     ),
     edits=_claude_edits,
     environment=_claude_environment,
@@ -88,7 +88,7 @@ def _codex_edits(setup: Setup) -> list[Edit]:
 CODEX = Harness(
     about="Codex CLI (0.169.0)",
     next="codex exec 'say hello'",
-    roles=(Role("main", "the conversation", routed=True),),
+    roles=(Role("main", "the conversation", routed=True, tools=True),),
     edits=_codex_edits,
 )
 
@@ -125,7 +125,7 @@ OPENCODE = Harness(
     about="opencode (1.18.33)",
     next="opencode run 'say hello'",
     roles=(
-        Role("main", "the conversation", routed=True),
+        Role("main", "the conversation", routed=True, tools=True),
         Role("small", "titles", ("fast", "simple", "secondary"), like="main"),
     ),
     edits=_opencode_edits,
@@ -208,14 +208,15 @@ def _continue_model(setup: Setup, name: str, roles: list[str]) -> dict[str, Any]
     calls_itself = {"requestOptions": {"headers": {"x-routerd-client": "continue"}}}  # it adds a User-Agent of its own
     context = setup.contexts.get(name)
     limits = {"defaultCompletionOptions": {"contextLength": context, "maxTokens": _room(context)}} if context else {}
-    return {"name": f"routerd {name}", **where, **calls_itself, "roles": roles, "capabilities": ["tool_use"], **limits}
+    able = {"capabilities": [] if name in setup.without_tools else ["tool_use"]}
+    return {"name": f"routerd {name}", **where, **calls_itself, "roles": roles, **able, **limits}
 
 
 CONTINUE = Harness(
     about="Continue (1.5.47)",
     next="cn -p 'say hello'",
     roles=(
-        Role("main", "chat, edits and applying them", routed=True),
+        Role("main", "chat, edits and applying them", routed=True, tools=True),
         Role("autocomplete", "what is suggested while you type", ("fast", "small"), optional=True),
         Role("summarize", "summaries", ("fast", "simple", "small", "secondary"), like="main"),
     ),
@@ -228,7 +229,7 @@ CONTINUE = Harness(
 OPENHANDS = Harness(
     about="OpenHands",
     next="openhands --override-with-envs; in its pages: Settings, LLM, Advanced: Custom Model, Base URL and API Key",
-    roles=(Role("main", "the conversation", routed=True),),
+    roles=(Role("main", "the conversation", routed=True, tools=True),),
     environment=lambda setup: {
         "LLM_MODEL": f"openai/{setup.roles['main']}",
         "LLM_BASE_URL": setup.base_url,

@@ -66,8 +66,8 @@ HERMES = Harness(
     about="Hermes Agent (0.19.0)",
     next="hermes chat -q 'say hello'",
     roles=(
-        Role("primary", "the conversation", routed=True),
-        Role("delegation", "subagents", ("secondary",), like="primary"),
+        Role("primary", "the conversation", routed=True, tools=True),
+        Role("delegation", "subagents", ("secondary",), like="primary", tools=True),
         Role("auxiliary", "titles, approvals and the like", ("fast", "simple", "small", "secondary"), short=True),
         Role("compression", "summaries of long conversations; its context must be no smaller", ("longctx",), "primary"),
         Role("vision", "images", like="primary", short=True, images=True),

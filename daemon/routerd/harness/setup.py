@@ -22,7 +22,8 @@ class Setup(Struct, frozen=True, kw_only=True):
 
     ``url`` is its HTTP front's, without a path, ``token`` what that wants and ``token_file`` where that stands.
     ``roles`` has the name to ask for in each of the agent's roles, ``names`` all that the configuration has, and
-    ``contexts`` what is known of their contexts, in tokens.
+    ``contexts`` what is known of their contexts, in tokens; ``without_tools`` those that are known not to support
+    tools.
     """
 
     url: str
@@ -32,6 +33,7 @@ class Setup(Struct, frozen=True, kw_only=True):
     roles: Mapping[str, str]
     names: tuple[str, ...]
     contexts: Mapping[str, int] = {}
+    without_tools: frozenset[str] = frozenset()
     home: Path
     environ: Mapping[str, str] = {}
 
@@ -69,7 +71,8 @@ class Role(Struct, frozen=True):
     Without a choice a ``routed`` one is left to the routes. Any other gets the endpoint of its own name, else the
     first of ``wants`` that there is, else what the role ``like`` has, else the routes. Where it is ``optional``, only
     its own name and ``wants`` count, and not what the role ``unlike`` has. A ``short`` one sends little, whatever its
-    model's context. One of ``images`` is like another only where somebody behind that takes them.
+    model's context. One of ``images`` is like another only where somebody behind that takes them. ``tools``: its
+    requests offer tools.
     """
 
     name: str
@@ -81,6 +84,7 @@ class Role(Struct, frozen=True):
     optional: bool = False
     short: bool = False
     images: bool = False
+    tools: bool = False
 
 
 class Harness(Struct, frozen=True, kw_only=True):

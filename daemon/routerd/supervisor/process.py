@@ -177,8 +177,12 @@ class ModelProcess:
             pinned=self.pinned,
             restarts=self._restarts,
             error=self._state.error,
-            notice=f"answers one request at a time: {self.alone}" if self.alone else "",
+            notice=self._notice(),
         )
+
+    def _notice(self) -> str:
+        alone = f"answers one request at a time: {self.alone}" if self.alone else ""
+        return "; ".join(filter(None, (alone, "" if self.tools else "does not support tools")))
 
     def nudge(self) -> None:
         """Somebody who waited for it waits no more."""

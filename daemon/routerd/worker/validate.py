@@ -87,5 +87,10 @@ def _check_stop(stop: list[str]) -> None:
 def _check_range(name: str, value: Any, low: float, high: float) -> None:
     # NaN compares false with everything, so the test says what is allowed, not what is wrong.
     if value is not None and not low <= value <= high:
-        top = "more" if high == math.inf else f"{high:g}"
-        raise bad(f"{name} is {value!r}; it must be {low:g} to {top}")
+        bounds = f"at least {_plain(low)}" if high == math.inf else f"from {_plain(low)} to {_plain(high)}"
+        raise bad(f"{name} is {value!r}; it must be {bounds}")
+
+
+def _plain(bound: float) -> str:
+    """Write a bound with all its digits where it is an integer."""
+    return str(bound) if isinstance(bound, int) else f"{bound:g}"

@@ -23,7 +23,7 @@ def agent(scene: Scene) -> Iterator[Finding]:
     if not seen.state.installed:
         fix = "routerctl install has it run at each login"
         yield (
-            ok("agent", "not installed: somebody started this daemon")
+            ok("agent", "not installed; this daemon was started by hand")
             if scene.status
             else warn("agent", "not installed", fix)
         )

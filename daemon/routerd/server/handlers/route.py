@@ -13,6 +13,7 @@ def route(services: Services, request: Route, client: str) -> Event:
     """Decide, and do nothing else."""
     try:
         bounds.check(request.chat)
+        client = request.client or client
         call = Call(request.id, services.new_request_id(), without_sentinels(request.chat), client=client)
         decided = services.dispatcher.decide(services.generation, call, trace=request.trace)
     except bounds.BadChatError as error:
