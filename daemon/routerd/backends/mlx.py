@@ -53,8 +53,8 @@ class MlxBackend:
         context = self._supervisor.context(self.name) or self._context
         return Limits(context=context, tools=self._supervisor.tools(self.name), vision=False, prefill=self._prefill)
 
-    def dropped(self, chat: ChatRequest) -> list[str]:
-        return by_owned(chat, grouped=not self._prefill)
+    def dropped(self, chat: ChatRequest, read: frozenset[str]) -> list[str]:
+        return by_owned(chat, read, grouped=not self._prefill)
 
     def busy(self) -> float:
         return self._supervisor.busy(self.name)
