@@ -297,3 +297,30 @@ async def thinking(daemon: Standalone, path: str, fields: dict[str, Any]) -> tup
         return not any(block["type"] == "text" for block in body["content"]), headers.get(LEFT_OUT, "")
     details = body["usage"].get("completion_tokens_details") or body["usage"]["output_tokens_details"]
     return details["reasoning_tokens"] > 0, headers.get(LEFT_OUT, "")
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/responses", "/v1/messages"])
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        ({"reasoning_effort": "high"}, "reasoning_effort"),
+        ({"think": True}, "think"),
+        ({"thinking": True}, "thinking"),
+        ({"chat_template_kwargs": {"style": "x"}}, "chat_template_kwargs.style"),
+    ],
+)
+async def test_what_a_template_has_no_variable_for_is_named(
+    daemon: Standalone, path: str, fields: dict[str, Any], named: str
+) -> None:
+    if path == "/v1/messages" and "thinking" in fields:
+        fields = {"enable_thinking": True}
+        named = "enable_thinking"
+    status, headers, body = await post(daemon, path, n_predict=2, **fields)
+    assert (status, headers[LEFT_OUT]) == (200, f"the field {named}")
+    assert body["routerd"]["dropped"] == [f"the field {named}"]
+
+
+async def test_a_switch_that_the_template_has_is_not_named(daemon: Standalone) -> None:
+    status, headers, _ = await post(daemon, PATHS[0], model="thinker", max_tokens=2, think=True)
+    assert status == 200
+    assert LEFT_OUT not in headers

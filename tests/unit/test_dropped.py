@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from routerd.backends.dropped import by_api, by_owned
+from routerd.backends.dropped import by_api, by_owned, by_template
 from routerd.routing.sentinels import without_sentinels
 from routerd_client.chat import ChatRequest, FunctionSpec, Message, ResponseFormat, Sampling, Tool
 
@@ -96,3 +96,25 @@ def test_an_api_is_not_told_sampling_that_its_format_lacks() -> None:
     assert by_api(asked, "anthropic", local=False) == ["the field seed"]
     assert by_api(asked, "openai", local=False) == ["the field top_k"]
     assert by_api(asked, "openai", local=True) == []
+
+
+@pytest.mark.parametrize(
+    ("fields", "words", "names"),
+    [
+        ({"reasoning_effort": "high"}, [], ["reasoning_effort"]),
+        ({"reasoning_effort": "high"}, ["reasoning_effort"], []),
+        ({"reasoning_effort": "none"}, ["enable_thinking"], []),
+        ({"reasoning_effort": "none"}, [], ["reasoning_effort"]),
+        ({"template_args": {"enable_thinking": True}}, ["messages"], ["enable_thinking"]),
+        ({"template_args": {"enable_thinking": True}, "extra": {"openai": {"think": True}}}, [], ["think"]),
+        ({"template_args": {"enable_thinking": True}}, ["enable_thinking"], []),
+        ({"template_args": {"enable_thinking": False}}, ["thinking"], []),
+        ({"template_args": {"enable_thinking": False}}, [], ["enable_thinking"]),
+        ({"template_args": {"style": "x", "known": 1}}, ["known"], ["chat_template_kwargs.style"]),
+        ({}, [], []),
+    ],
+)
+def test_a_template_is_not_told_what_it_has_no_variable_for(
+    fields: dict[str, Any], words: list[str], names: list[str]
+) -> None:
+    assert by_template(chat(**fields), frozenset(words)) == [f"the field {name}" for name in names]

@@ -29,6 +29,8 @@ _ONE = frozenset({"best_of", "length_penalty", "n", "tfs_z", "typical_p"})
 """Off by 1."""
 _DEFAULTS = {"id_slot": -1, "top_n_sigma": -1, "truncation": "disabled"}
 _ENDINGS = ("min_tokens", "stop_token_ids", "ignore_eos")
+_EFFORT = "reasoning_effort"
+_SWITCHES = ("enable_thinking", "thinking")
 _NO_WORD_FOR = {
     "openai": ("top_k", "min_p", "repetition_penalty", "xtc_probability", "xtc_threshold"),
     "anthropic": ("min_p", "repetition_penalty", "presence_penalty", "frequency_penalty", "logit_bias", "seed"),
@@ -57,6 +59,27 @@ def by_api(chat: ChatRequest, kind: str, read: frozenset[str] = frozenset(), *, 
     names = {name for fields in others for name in _opinions(fields, read)}
     untold = set() if local else _endings(chat) | _untold_sampling(chat, kind)
     return _fields(names | (untold - chat.extra.get(kind, {}).keys()))
+
+
+def by_template(chat: ChatRequest, words: frozenset[str]) -> list[str]:
+    """What a chat template whose code has the names ``words`` has no variable for, of thinking or what the caller named."""
+    off = any(chat.template_args.get(switch) is False for switch in _SWITCHES)
+    switched = bool(words & {*_SWITCHES, _EFFORT})  # a worker finds the word that switches thinking off
+    names = {
+        _switch(chat) if name in _SWITCHES else f"chat_template_kwargs.{name}"
+        for name in chat.template_args.keys() - words
+        if not (off and switched and name in _SWITCHES)
+    }
+    effort = chat.reasoning_effort
+    if effort and _EFFORT not in words and not (effort == "none" and switched):
+        names.add(_EFFORT)
+    return _fields(names)
+
+
+def _switch(chat: ChatRequest) -> str:
+    """Return the name by which ``chat`` switches thinking."""
+    given = {name for fields in chat.extra.values() for name in fields}
+    return next((name for name in ("enable_thinking", "think", "thinking", "reasoning") if name in given), _SWITCHES[0])
 
 
 def _opinions(fields: dict[str, object], read: frozenset[str]) -> Iterable[str]:
