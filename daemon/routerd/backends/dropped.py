@@ -62,7 +62,7 @@ def by_api(chat: ChatRequest, kind: str, read: frozenset[str] = frozenset(), *, 
 
 
 def by_template(chat: ChatRequest, words: frozenset[str]) -> list[str]:
-    """What a chat template whose code has the names ``words`` has no variable for, of thinking or what the caller named."""
+    """What a chat template whose code has the names ``words`` has no variable for."""
     off = any(chat.template_args.get(switch) is False for switch in _SWITCHES)
     switched = bool(words & {*_SWITCHES, _EFFORT})  # a worker finds the word that switches thinking off
     names = {
