@@ -71,7 +71,8 @@ class Ready(Struct, frozen=True, kw_only=True, tag="ready"):
     """The model has produced a token: it can answer. Sizes in tokens and bytes, ``load_s`` in seconds.
 
     ``context`` is for prompt and answer together: the model's, or what its KV caches may hold where that is less.
-    ``alone`` says why it computes one answer at a time; ``""`` where it computes several.
+    ``alone`` says why it computes one answer at a time; ``""`` where it computes several. ``template_words`` are the
+    names in the code of its chat template; None where they cannot be read.
     """
 
     context: int
@@ -82,6 +83,7 @@ class Ready(Struct, frozen=True, kw_only=True, tag="ready"):
     versions: dict[str, str]
     memory: Memory
     alone: str = ""
+    template_words: list[str] | None = None
 
 
 class LoadFailed(Struct, frozen=True, kw_only=True, tag="load_failed"):

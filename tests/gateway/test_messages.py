@@ -110,6 +110,20 @@ async def test_what_goes_wrong_is_told_as_the_maker_does(tmp_path: Path) -> None
     assert "web_search" in tool.message
 
 
+async def test_unknown_fields_reach_an_api_of_the_same_format(tmp_path: Path) -> None:
+    unknown: Any = {"speed": "fast", "some_future_field": {"a": [1]}, "off": False}
+    asked = {"model": "primary", "max_tokens": 20, "messages": HELLO, "api_base": "http://elsewhere", **unknown}
+    async with fake_api() as api:
+        same = json.dumps({"anthropic": {"model": "m", "base_url": api.base_url}})
+        async with front(tmp_path, routes(cloud=same)) as there, there.plain() as http:
+            answer = await http.post("/v1/messages", json=asked)
+
+    assert {name: api.asked[0].body[name] for name in unknown} == unknown
+    assert "api_base" not in api.asked[0].body
+    assert answer.headers["x-routerd-left-out"] == "the field api_base"
+    assert answer.json()["routerd"]["dropped"] == ["the field api_base"]
+
+
 async def test_tools_of_the_maker_are_left_out(tmp_path: Path) -> None:
     search: Any = {"type": "web_search_20250305", "name": "web_search"}
     odd: Any = {"type": "z\0no\r\nheader: this" + "x" * 20_000, "name": "odd"}

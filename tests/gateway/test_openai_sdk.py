@@ -79,7 +79,7 @@ async def test_errors_are_of_their_class(tmp_path: Path) -> None:
     ):
         with pytest.raises(openai.NotFoundError, match="there is no endpoint"):
             await client.chat.completions.create(model="nobody", messages=HELLO)
-        with pytest.raises(openai.BadRequestError, match="one answer a request") as caught:
+        with pytest.raises(openai.BadRequestError, match="n must be 1") as caught:
             await client.chat.completions.create(model="primary", messages=HELLO, n=2)
         assert caught.value.param == "n"
         with pytest.raises(openai.APIError, match="broke off"):

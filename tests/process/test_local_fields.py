@@ -90,8 +90,55 @@ async def test_what_is_not_done_is_named(daemon: Standalone, field: str, value: 
 @pytest.mark.parametrize("path", PATHS)
 async def test_an_unknown_field_is_named_on_every_front(daemon: Standalone, path: str) -> None:
     limit = "max_output_tokens" if path == "/v1/responses" else "max_tokens"
-    status, headers, _ = await post(daemon, path, no_such_field="x", **{limit: 2})
-    assert (status, headers[LEFT_OUT]) == (200, "the field no_such_field")
+    status, headers, body = await post(daemon, path, no_such_field="x", api_base="y", **{limit: 2})
+    assert (status, headers[LEFT_OUT]) == (200, "the field api_base; the field no_such_field")
+    assert body["routerd"]["dropped"] == ["the field api_base", "the field no_such_field"]
+
+
+@pytest.mark.parametrize("path", PATHS)
+async def test_what_is_left_out_is_in_the_end_of_a_stream_too(daemon: Standalone, path: str) -> None:
+    said = [{"role": "user", "content": "hi"}]
+    ask = {"/v1/completions": {"prompt": "hi"}, "/v1/responses": {"input": said}}.get(path, {"messages": said})
+    fields = {"model": "tiny", "n_predict": 2, "stream": True, "no_such_field": False, "api_base": "x"}
+    async with Door("http://localhost", "none", str(daemon.socket)).plain() as http:
+        answer = await http.post(path, json=ask | fields)
+    assert answer.headers[LEFT_OUT] == "the field api_base; the field no_such_field"
+    events = [json.loads(line[6:]) for line in answer.text.splitlines() if line.startswith("data: {")]
+    ends = [event.get("response", event) for event in events]  # responses have it one level down
+    (routerd,) = [end["routerd"] for end in ends if "routerd" in end]
+    assert routerd["dropped"] == ["the field api_base", "the field no_such_field"]
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize(
+    "fields",
+    [{"n_predict": 4, "seed": -1, "top_k": -1, "stop": ""}, {"n_predict": 4, "repeat_penalty": 1.1, "seed": 5}],
+)
+async def test_every_front_does_what_local_servers_do(daemon: Standalone, path: str, fields: dict[str, Any]) -> None:
+    status, headers, body = await post(daemon, path, **fields)
+    usage = body["usage"]
+    assert (status, usage.get("output_tokens", usage.get("completion_tokens"))) == (200, 4)
+    assert LEFT_OUT not in headers
+    assert "dropped" not in body["routerd"]
+
+
+@pytest.mark.parametrize("path", PATHS)
+async def test_a_bias_and_a_stop_reach_the_model_from_every_front(daemon: Standalone, path: str) -> None:
+    bias = {"logit_bias": {"7": 1000}, "stop_token_ids": [7], "n_predict": 9}
+    status, headers, body = await post(daemon, path, **bias)
+    usage = body["usage"]
+    assert (status, usage.get("output_tokens", usage.get("completion_tokens"))) == (200, 1)
+    assert LEFT_OUT not in headers
+
+
+@pytest.mark.parametrize("path", PATHS)
+async def test_a_cap_of_nothing_is_refused_before_anybody_is_asked(daemon: Standalone, path: str) -> None:
+    field = "max_output_tokens" if path == "/v1/responses" else "max_tokens"
+    for cap in (0, -3):
+        status, headers, body = await post(daemon, path, **{field: cap})
+        assert status == 400
+        assert "x-routerd-attempts" not in headers
+        assert f"{field} is {cap}" in body["error"]["message"]
 
 
 @pytest.mark.parametrize(
@@ -250,3 +297,30 @@ async def thinking(daemon: Standalone, path: str, fields: dict[str, Any]) -> tup
         return not any(block["type"] == "text" for block in body["content"]), headers.get(LEFT_OUT, "")
     details = body["usage"].get("completion_tokens_details") or body["usage"]["output_tokens_details"]
     return details["reasoning_tokens"] > 0, headers.get(LEFT_OUT, "")
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/responses", "/v1/messages"])
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        ({"reasoning_effort": "high"}, "reasoning_effort"),
+        ({"think": True}, "think"),
+        ({"thinking": True}, "thinking"),
+        ({"chat_template_kwargs": {"style": "x"}}, "chat_template_kwargs.style"),
+    ],
+)
+async def test_what_a_template_has_no_variable_for_is_named(
+    daemon: Standalone, path: str, fields: dict[str, Any], named: str
+) -> None:
+    if path == "/v1/messages" and "thinking" in fields:
+        fields = {"enable_thinking": True}
+        named = "enable_thinking"
+    status, headers, body = await post(daemon, path, n_predict=2, **fields)
+    assert (status, headers[LEFT_OUT]) == (200, f"the field {named}")
+    assert body["routerd"]["dropped"] == [f"the field {named}"]
+
+
+async def test_a_switch_that_the_template_has_is_not_named(daemon: Standalone) -> None:
+    status, headers, _ = await post(daemon, PATHS[0], model="thinker", max_tokens=2, think=True)
+    assert status == 200
+    assert LEFT_OUT not in headers

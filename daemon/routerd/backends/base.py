@@ -123,8 +123,9 @@ class Backend(Protocol):
         """What it can do, as far as is known now. Does not block."""
         ...
 
-    def dropped(self, chat: ChatRequest) -> list[str]:
-        """What ``chat`` says that it is not told, or does not do, for people. Does not block."""
+    def dropped(self, chat: ChatRequest, read: frozenset[str]) -> list[str]:
+        """What ``chat`` says that it is not told, or does not do, for people; ``read`` are the fields of
+        ``chat.extra`` whose meaning the rest of the chat has. Does not block."""
         ...
 
     def busy(self) -> float:

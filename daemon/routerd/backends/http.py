@@ -132,8 +132,8 @@ class HttpBackend:
     def refusal(self) -> BackendError | None:
         return None
 
-    def dropped(self, chat: ChatRequest) -> list[str]:
-        return by_api(chat, self.kind, local=self.kind == "openai" and openai.is_own(self._spec))
+    def dropped(self, chat: ChatRequest, read: frozenset[str]) -> list[str]:
+        return by_api(chat, self.kind, read, local=self.kind == "openai" and openai.is_own(self._spec))
 
     def limits(self) -> Limits:
         spec = self._spec

@@ -18,7 +18,7 @@ from ..supervisor.errors import Failure, ProcessFailedError
 from ..supervisor.stream import Stream
 from ..supervisor.supervisor import Supervisor
 from .base import BackendError, Emit, End, Piece, Waiting
-from .dropped import by_owned
+from .dropped import by_owned, by_template
 from .usage import believable
 
 
@@ -53,8 +53,10 @@ class MlxBackend:
         context = self._supervisor.context(self.name) or self._context
         return Limits(context=context, tools=self._supervisor.tools(self.name), vision=False, prefill=self._prefill)
 
-    def dropped(self, chat: ChatRequest) -> list[str]:
-        return by_owned(chat, grouped=not self._prefill)
+    def dropped(self, chat: ChatRequest, read: frozenset[str]) -> list[str]:
+        names = by_owned(chat, read, grouped=not self._prefill)
+        words = self._supervisor.template_words(self.name)
+        return names if words is None else sorted({*names, *by_template(chat, words)})
 
     def busy(self) -> float:
         return self._supervisor.busy(self.name)

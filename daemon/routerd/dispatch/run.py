@@ -28,7 +28,8 @@ OWNED = "mlx"
 
 class Call(Struct, frozen=True):
     """One chat as it arrived: ``id`` is the client's, ``request_id`` ours, ``client`` the peer's name. ``embedding``:
-    what is wanted is vectors of its text."""
+    what is wanted is vectors of its text. ``left_out`` names what no backend is told, ``read`` the fields of the
+    chat's ``extra`` whose meaning the rest of it has."""
 
     id: int
     request_id: str
@@ -36,6 +37,8 @@ class Call(Struct, frozen=True):
     restarts: bool = False
     client: str = ""
     embedding: Embedding | None = None
+    left_out: list[str] = []
+    read: frozenset[str] = frozenset()
 
 
 class Answer(Struct, frozen=True):
@@ -124,7 +127,10 @@ class Run:
         )
 
     def _dropped(self, backend: Backend) -> list[str]:
-        return [] if self.call.embedding else backend.dropped(self.chat)
+        """What ``backend`` is not told of the request, or does not do."""
+        call = self.call
+        names = [] if call.embedding else backend.dropped(self.chat, call.read)
+        return list(dict.fromkeys([*call.left_out, *names]))
 
     def end_attempt(
         self, backend: str, failure: BackendError | None, *, finding: Finding | None = None, cancelled: bool = False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -29,7 +29,7 @@ from routerd_client.chat import (
 from routerd_client.protocol import Delta, Done, Error, Routed
 
 from .format import Asked, BadRequestError, about, decode, encode, told, unknown
-from .local_fields import local_fields
+from .local_fields import NAMES, local_fields
 from .openai import OVERLOADED, Common, error_object, logprob_objects, refuse, usage_object
 
 __all__ = ["OVERLOADED", "read", "refuse"]
@@ -124,16 +124,17 @@ def read(body: bytes, headers: Mapping[str, str]) -> Asked:  # noqa: ARG001 - al
         raise BadRequestError("modalities: answers are text", "modalities")
     extra, left_out = unknown(body, _KNOWN)
     local = local_fields(extra)
+    tools = _tools(asked.tools or (), left_out)
     chat = ChatRequest(
         messages=[_message(message, at) for at, message in enumerate(asked.messages)],
         model=asked.model or "",
-        tools=_tools(asked.tools or ()),
-        tool_choice=_tool_choice(asked.tool_choice),
+        tools=tools,
+        tool_choice=_tool_choice(asked.tool_choice, tools),
         parallel_tool_calls=asked.parallel_tool_calls,
         response_format=_response_format(asked.response_format),
         sampling=asked.sampling(local),
-        stop=asked.stops,
-        max_tokens=next((n for n in (asked.max_completion_tokens, asked.max_tokens) if n is not None), local.n_predict),
+        stop=local.stops(asked.stop),
+        max_tokens=local.limit(max_completion_tokens=asked.max_completion_tokens, max_tokens=asked.max_tokens),
         **local.endings,
         logprobs=bool(asked.logprobs),
         top_logprobs=asked.top_logprobs or 0,
@@ -145,8 +146,7 @@ def read(body: bytes, headers: Mapping[str, str]) -> Asked:  # noqa: ARG001 - al
         stream=bool(asked.stream),
         extra={KIND: extra} if extra else {},
     )
-    left_out += [f"the tool {tool.type}" for tool in asked.tools or () if tool.function is None]
-    return Asked(chat, Writer(chat.model, include_usage=asked.include_usage), left_out)
+    return Asked(chat, Writer(chat.model, include_usage=asked.include_usage), left_out, NAMES)
 
 
 def _response_format(wanted: _Form | None) -> ResponseFormat | None:
@@ -197,25 +197,34 @@ def _call(call: _Call, index: int) -> ToolCall:
     return ToolCall(id=call.id, function=Function(function.name, arguments or ""), index=index)
 
 
-def _tools(tools: list[_Tool] | tuple[()]) -> list[Tool]:
+def _tools(tools: Iterable[_Tool], left_out: list[str]) -> list[Tool]:
     """Those that are functions; tools of other types are their maker's own, and no backend could call them."""
-    return [
-        Tool(FunctionSpec(spec.name, spec.description or "", spec.parameters, spec.strict))
-        for tool in tools
-        if (spec := tool.function) is not None
-    ]
+    found = []
+    for at, tool in enumerate(tools):
+        if (spec := tool.function) is not None:
+            found.append(Tool(FunctionSpec(spec.name, spec.description or "", spec.parameters, spec.strict)))
+        elif tool.type == "function":
+            raise BadRequestError(f"tools[{at}].function is missing", f"tools[{at}].function")
+        else:
+            left_out.append(f"the tool {tool.type}")
+    return found
 
 
 def _tool_choice(
-    choice: Literal["auto", "none", "required", "any"] | _Choice | None,
+    choice: Literal["auto", "none", "required", "any"] | _Choice | None, tools: list[Tool]
 ) -> Literal["auto", "none", "required"] | NamedTool | None:
     if choice == "any":  # Mistral's word
-        return "required"
+        choice = "required"
+    if choice == "required" and not tools:
+        raise BadRequestError("tool_choice is required, but tools has no function to call: send one", "tool_choice")
     if not isinstance(choice, _Choice):
         return choice
     if choice.function is None or not choice.function.name:
         raise BadRequestError("tool_choice: auto, none, required or a function's name", "tool_choice")
-    return NamedTool(Function(choice.function.name))
+    name = choice.function.name
+    if name not in {tool.function.name for tool in tools}:
+        raise BadRequestError(f"tool_choice: tools has no function {name!r}: send it, or name another", "tool_choice")
+    return NamedTool(Function(name))
 
 
 class Writer:

@@ -14,7 +14,7 @@ from routerd_client.protocol import Delta, Done, Error, Routed
 
 from .chat_completions import finish_reason
 from .format import Asked, BadRequestError, about, decode, encode, told, unknown
-from .local_fields import local_fields
+from .local_fields import NAMES, local_fields
 from .openai import OVERLOADED, Common, error_object, refuse, usage_object
 
 __all__ = ["OVERLOADED", "read", "refuse"]
@@ -34,6 +34,7 @@ class Body(Common, frozen=True, kw_only=True):
 
 _BODY = msgspec.json.Decoder(Body)
 _KNOWN = frozenset(Body.__struct_fields__) - {"prompt_cache_key"}
+_READ = NAMES - {"continue_final_message"}  # its text is always the user's
 
 
 def read(body: bytes, headers: Mapping[str, str]) -> Asked:  # noqa: ARG001 - all of this format is in its body
@@ -51,8 +52,8 @@ def read(body: bytes, headers: Mapping[str, str]) -> Asked:  # noqa: ARG001 - al
         messages=[Message("user", _text(asked.prompt))],
         model=asked.model or "",
         sampling=asked.sampling(local),
-        stop=asked.stops,
-        max_tokens=local.n_predict if asked.max_tokens is None else asked.max_tokens,
+        stop=local.stops(asked.stop),
+        max_tokens=local.limit(max_tokens=asked.max_tokens),
         **local.endings,
         logprobs=asked.logprobs is not None,
         top_logprobs=asked.logprobs or 0,
@@ -63,7 +64,7 @@ def read(body: bytes, headers: Mapping[str, str]) -> Asked:  # noqa: ARG001 - al
         stream=bool(asked.stream),
         extra={KIND: extra} if extra else {},
     )
-    return Asked(chat, Writer(chat.model, include_usage=asked.include_usage), left_out)
+    return Asked(chat, Writer(chat.model, include_usage=asked.include_usage), left_out, _READ)
 
 
 def _text(prompt: str | list[str | int | list[int]]) -> str:

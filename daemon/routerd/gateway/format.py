@@ -6,6 +6,7 @@ The opposite direction of the same formats stands in backends/.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, Protocol, TypeVar
 
@@ -27,6 +28,7 @@ from routerd_client.contexts import texts
 from routerd_client.protocol import Delta, Done, Error, ErrorCode, Routed
 from routerd_client.records import FailureKind
 
+from ..routing.sentinels import NO_LIMIT
 from .steering import steers
 
 T = TypeVar("T")
@@ -115,12 +117,13 @@ class Asked(Struct, frozen=True):
     In ``chat`` are ``stream``, ``model`` as it was sent, ``context`` and ``session`` as far as the body says them
     (see `told`), and what the format does not know in ``extra[KIND]``, ``KIND`` being the key of the backends of the
     same format. Headers that mean the same in every format are laid on it afterwards; they win. ``left_out`` names
-    what no backend will be told.
+    what no backend will be told, ``read`` the fields of ``extra`` whose meaning ``chat`` has too.
     """
 
     chat: ChatRequest
     writer: Writer
     left_out: list[str] = []
+    read: frozenset[str] = frozenset()
 
 
 class Format(Protocol):
@@ -225,11 +228,41 @@ _ANYTHING: msgspec.json.Decoder[Any] = msgspec.json.Decoder()
 _FIELDS: msgspec.json.Decoder[dict[str, msgspec.Raw]] = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
-def wrong_type(error: msgspec.ValidationError) -> BadRequestError:
-    """``error`` with the place of what is wrong."""
-    message, _, path = str(error).partition(" - at `")
-    param = path.rstrip("`").removeprefix("$").removeprefix(".")
+_PLACE = re.compile(r" - at (?P<inner>`(?:key|value)` in )?`\$(?P<path>[^`]*)`$")
+_TYPES = re.compile(r"^Expected `(?P<wanted>[^`]+)`(?:, got `(?P<got>[^`]+)`)?$")
+_WORDS = {
+    "int": "a whole number",
+    "float": "a number",
+    "str": "a text",
+    "bool": "true or false",
+    "array": "a list",
+    "object": "an object",
+}
+
+
+def wrong_type(error: msgspec.ValidationError, place: str = "") -> BadRequestError:
+    """Say in plain words what is wrong and where; ``place`` is where the checked value itself stands."""
+    message = str(error)
+    if found := _PLACE.search(message):
+        message = message[: found.start()]
+    param = (place + (found["path"] if found else "")).removeprefix(".")
+    message = _plainly(message)
+    if found and found["inner"] and "key" in found["inner"]:
+        message = f"a key is wrong: {message}"
     return BadRequestError(f"{param}: {message}" if param else message, param)
+
+
+def _plainly(message: str) -> str:
+    """Put Python's names of types into the words of JSON."""
+    if not (found := _TYPES.match(message)):
+        return message
+    *others, last = [_WORDS.get(name, name) for name in found["wanted"].split(" | ")]
+    wanted = f"{', '.join(others)} or {last}" if others else last
+    if not found["got"]:
+        return f"expected {wanted}"
+    whole = found["got"] == "float" and "int" in found["wanted"].split(" | ")
+    got = "a number with a fraction" if whole else _WORDS.get(found["got"], found["got"])
+    return f"expected {wanted}, got {got}"
 
 
 def with_whole_numbers(fields: Any) -> Any:
@@ -252,7 +285,7 @@ def unknown(body: bytes, known: frozenset[str]) -> tuple[dict[str, Any], list[st
     if len(fields) > MOST_FIELDS:
         raise BadRequestError(f"{len(fields)} fields: no request has more than {MOST_FIELDS}")
     given = {name: decode(_ANYTHING, raw) for name, raw in fields.items() if name not in known}
-    if given.pop("extra_body", None):
+    if given.pop("extra_body", None) is not None:
         raise BadRequestError("extra_body: send its fields beside the others, as SDKs do", "extra_body")
     found = {name: value for name, value in given.items() if value is not None}
     steering = [name for name in found if steers(name)]
@@ -260,8 +293,8 @@ def unknown(body: bytes, known: frozenset[str]) -> tuple[dict[str, Any], list[st
 
 
 def max_tokens_of(number: int | None, field: str) -> int | None:
-    """Return the answer's cap: at least 1, or -1 for none. Raises `BadRequestError` for anything else."""
-    if number is not None and number < 1 and number != -1:
+    """Return the answer's cap: at least 1, or one of `NO_LIMIT`. Raises `BadRequestError` for anything else."""
+    if number is not None and number < 1 and number not in NO_LIMIT:
         raise BadRequestError(f"{field} is {number}; it must be at least 1, or -1 for no limit", field)
     return number
 

@@ -31,7 +31,7 @@ from routerd_client.chat import (
 )
 
 from .conversation import Conversation
-from .format import Asked, BadRequestError, Refusal, about, decode, encode, max_tokens_of, told, unknown
+from .format import Asked, BadRequestError, Refusal, about, decode, encode, told, unknown, wrong_type
 from .local_fields import NAMES, local_fields
 from .messages_writer import Writer, error_object
 
@@ -147,12 +147,12 @@ def read(body: bytes, headers: Mapping[str, str]) -> Asked:  # noqa: ARG001 - al
     output, choice = asked.output_config or _Output(), asked.tool_choice
     tools = _tools(asked.tools or (), left_out)
     user = (asked.metadata or {}).get("user_id")
-    extra = _extra(asked)
     messages = _conversation(asked, left_out)
     last = messages[-1]
     rest, steering = unknown(body, _KNOWN)
-    left_out += [*steering, *(f"the field {name}" for name in rest.keys() - NAMES)]
+    left_out += steering
     local = local_fields(rest)
+    extra = rest | _extra(asked)
     disabled = False if asked.thinking and asked.thinking.type == "disabled" else None
     chat = ChatRequest(
         messages=messages,
@@ -161,25 +161,30 @@ def read(body: bytes, headers: Mapping[str, str]) -> Asked:  # noqa: ARG001 - al
         tool_choice=_tool_choice(choice, tools),
         parallel_tool_calls=False if choice and choice.disable_parallel_tool_use else None,
         response_format=_response_format(output.format or asked.output_format),
-        sampling=Sampling(temperature=asked.temperature, top_p=asked.top_p, top_k=asked.top_k),
-        stop=[text for text in asked.stop_sequences or () if text],
-        max_tokens=max_tokens_of(asked.max_tokens, "max_tokens"),
+        sampling=local.sampling(Sampling(temperature=asked.temperature, top_p=asked.top_p, top_k=asked.top_k)),
+        stop=local.stops(asked.stop_sequences),
+        max_tokens=local.limit(max_tokens=asked.max_tokens),
         **local.endings,
         reasoning_effort=output.effort or local.effort,
         template_args=local.template_args(disabled),
         context=told(asked.metadata),
         session=user if isinstance(user, str) else "",
         stream=bool(asked.stream),
-        continues=last.role == "assistant" and bool(last.text) and not last.tool_calls,
+        continues=local.continue_final_message is not False and _goes_on(last),
         extra={KIND: extra} if extra else {},
     )
-    return Asked(chat, Writer(chat.model, thinking=_shows_thinking(asked.thinking)), sorted(set(left_out)))
+    return Asked(chat, Writer(chat.model, thinking=_shows_thinking(asked.thinking)), sorted(set(left_out)), NAMES)
 
 
 def refuse(refusal: Refusal) -> bytes:
     """See `Format`."""
     error = {"type": "error", "error": error_object(refusal.status, refusal.error)}
     return encode({**error, "request_id": refusal.error.request_id or None, "routerd": about(refusal.error)})
+
+
+def _goes_on(last: Message) -> bool:
+    """Return whether ``last`` is the answer's beginning."""
+    return last.role == "assistant" and bool(last.text) and not last.tool_calls
 
 
 def _shows_thinking(thinking: _Thinking | None) -> bool:
@@ -349,6 +354,4 @@ def _convert(value: Any, type_: Any, place: str) -> Any:
     try:
         return msgspec.convert(value, type_)
     except msgspec.ValidationError as error:
-        message, _, path = str(error).partition(" - at `$")
-        place += path.rstrip("`")
-        raise BadRequestError(f"{place}: {message}", place) from None
+        raise wrong_type(error, place) from None

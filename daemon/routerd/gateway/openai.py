@@ -10,8 +10,8 @@ from msgspec import Struct
 from routerd_client.chat import Sampling, TokenLogprob, Usage
 from routerd_client.protocol import Error, ErrorCode
 
-from .format import BadRequestError, Refusal, about, encode, session_of, words
-from .local_fields import LocalFields
+from .format import Refusal, about, encode, session_of, words
+from .local_fields import LocalFields, check_number
 
 OVERLOADED = 429
 
@@ -57,26 +57,20 @@ class Common(Struct, frozen=True, kw_only=True):
         return bool(self.stream_options and self.stream_options.include_usage)
 
     @property
-    def stops(self) -> list[str]:
-        stops = [self.stop] if isinstance(self.stop, str) else self.stop or []
-        return [text for text in stops if text]  # llama.cpp and LM Studio say none by an empty one
-
-    @property
     def session(self) -> str:
         return session_of(self.prompt_cache_key, self.metadata)
 
     def check(self) -> None:
         """Raises `BadRequestError` for what no backend is asked."""
-        if self.n not in (None, 1):
-            raise BadRequestError(f"n is {self.n}: one answer a request is given; send the request {self.n} times", "n")
+        check_number(self.n)
 
     def sampling(self, local: LocalFields) -> Sampling:
-        return Sampling(
+        own = Sampling(
             temperature=self.temperature,
             top_p=self.top_p,
             top_k=self.top_k,
             min_p=self.min_p,
-            repetition_penalty=local.repeat_penalty if self.repetition_penalty is None else self.repetition_penalty,
+            repetition_penalty=self.repetition_penalty,
             presence_penalty=self.presence_penalty,
             frequency_penalty=self.frequency_penalty,
             xtc_probability=self.xtc_probability,
@@ -84,6 +78,7 @@ class Common(Struct, frozen=True, kw_only=True):
             logit_bias=self.logit_bias or {},
             seed=self.seed,
         )
+        return local.sampling(own)
 
 
 def error_object(status: int, error: Error, param: str = "") -> dict[str, Any]:

@@ -24,8 +24,8 @@ from routerd_client.chat import (
 )
 
 from .conversation import Conversation
-from .format import Asked, BadRequestError, decode, max_tokens_of, session_of, told, unknown
-from .local_fields import local_fields
+from .format import Asked, BadRequestError, decode, session_of, told, unknown
+from .local_fields import NAMES, local_fields
 from .openai import OVERLOADED, refuse
 from .responses_tools import Tools, ToolSpec, custom_arguments, function_name
 from .responses_writer import Writer
@@ -87,6 +87,7 @@ class _Text(Struct, frozen=True):
 
 class _Reasoning(Struct, frozen=True):
     effort: str | None = None
+    enabled: bool | None = None
 
 
 class Body(Struct, frozen=True, kw_only=True):
@@ -140,19 +141,21 @@ def read(body: bytes, headers: Mapping[str, str]) -> Asked:  # noqa: ARG001 - al
         tool_choice=choice,
         parallel_tool_calls=asked.parallel_tool_calls,
         response_format=_response_format(asked.text),
-        sampling=Sampling(temperature=asked.temperature, top_p=asked.top_p),
-        max_tokens=max_tokens_of(asked.max_output_tokens, "max_output_tokens"),
+        sampling=local.sampling(Sampling(temperature=asked.temperature, top_p=asked.top_p)),
+        stop=local.stops(),
+        max_tokens=local.limit(max_output_tokens=asked.max_output_tokens),
         **local.endings,
         logprobs=_LOGPROBS in (asked.include or ()),
         top_logprobs=asked.top_logprobs or 0,
-        reasoning_effort=asked.reasoning.effort if asked.reasoning else local.effort,
-        template_args=local.template_args(),
+        reasoning_effort=(asked.reasoning.effort if asked.reasoning else None) or local.effort,
+        template_args=local.template_args(asked.reasoning.enabled if asked.reasoning else None),
+        continues=bool(local.continue_final_message),
         context=told(asked.metadata),
         session=session_of(asked.prompt_cache_key, asked.metadata),
         stream=bool(asked.stream),
         extra={KIND: extra} if extra else {},
     )
-    return Asked(chat, Writer(chat.model, tools, _echo(asked)), sorted({*tools.left_out, *left_out}))
+    return Asked(chat, Writer(chat.model, tools, _echo(asked)), sorted({*tools.left_out, *left_out}), NAMES)
 
 
 def _echo(asked: Body) -> dict[str, Any]:

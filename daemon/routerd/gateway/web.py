@@ -185,7 +185,7 @@ class Front:
         check_counts(chat)
         if self._services.draining:
             return self._refuse(request, id_, format_, refusal(SHUTTING_DOWN))
-        call = Call(id=0, request_id=id_, chat=chat, client=client_name(request.headers))
+        call = Call(0, id_, chat, client=client_name(request.headers), left_out=asked.left_out, read=asked.read)
         head = self._head(id_)
         if chat.stream:
             end = await self._streamed(request, call, asked, head)

@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from routerd_client.chat import ChatRequest
 
-_NO_LIMIT = (-1, -2)
+NO_LIMIT = (-1, -2)
 """As ``max_tokens``: without end, and until the context is full."""
 
 
@@ -19,7 +19,7 @@ def without_sentinels(chat: ChatRequest) -> ChatRequest:
     if sampling.seed == -1 or sampling.top_k == -1:
         seed = None if sampling.seed == -1 else sampling.seed
         sampling = replace(sampling, seed=seed, top_k=0 if sampling.top_k == -1 else sampling.top_k)
-    max_tokens = None if chat.max_tokens in _NO_LIMIT else chat.max_tokens
+    max_tokens = None if chat.max_tokens in NO_LIMIT else chat.max_tokens
     if sampling is chat.sampling and max_tokens == chat.max_tokens:
         return chat
     return replace(chat, sampling=sampling, max_tokens=max_tokens)

@@ -52,6 +52,8 @@ class ModelProcess:
         """Tokens that a prompt and its answer may have together; None where nobody knows yet."""
         self.tools = True
         """Whether it can call tools, as far as is known."""
+        self.template_words: frozenset[str] | None = None
+        """Names in the code of its chat template; None where they are not known."""
         self.needs = 0
         """Bytes that it will claim, by its files; 0 where nobody has looked."""
         self.alone = ""
@@ -335,6 +337,8 @@ class ModelProcess:
             self._idle_since = anyio.current_time()
             self.load_s, self.context = worker.ready.load_s, _context(worker.ready, self.spec)
             self.alone, self.tools = worker.ready.alone, worker.ready.tools
+            words = worker.ready.template_words
+            self.template_words = None if words is None else frozenset(words)
             if self.alone:
                 log.warning("model.one_by_one", backend=self.name, reason=self.alone)
             self._served = True

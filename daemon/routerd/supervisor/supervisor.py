@@ -189,6 +189,11 @@ class Supervisor:
         self._outlooks.want(process)
         return process.tools
 
+    def template_words(self, name: str) -> frozenset[str] | None:
+        """Names in the code of the model's chat template; None where they are not known, as before its first load."""
+        process = self._fleet.get(name)
+        return process.template_words if process else None
+
     async def count(self, name: str, chat: ChatRequest) -> int | None:
         """The tokens of the chat's prompt by the model's tokenizer, loaded or not; None where nobody can say.
 

@@ -38,6 +38,7 @@ from .formats.tagged import Tagged
 from .literal import Literal
 from .spelling import Spelling
 from .template import check_template
+from .thinking import template_words
 
 __all__ = [
     "KvCaches",
@@ -133,6 +134,11 @@ class Model:
     @property
     def has_chat_template(self) -> bool:
         return bool(self.tokenizer.has_chat_template)
+
+    @property
+    def template_words(self) -> list[str] | None:
+        """Names in the template's code, none where there is no template; None where mlx-lm has it as code."""
+        return None if self.has_chat_template and not self.template else template_words(self.template)
 
     @property
     def template(self) -> str:

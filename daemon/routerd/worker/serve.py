@@ -95,6 +95,7 @@ def _ready(model: Model, engine: Engine, load_s: float) -> Ready:
         versions=versions(),
         memory=engine.memory(),
         alone=engine.alone,
+        template_words=model.template_words,
     )
 
 

@@ -15,6 +15,16 @@ _HARMONY_EFFORTS = {"none": "low", "minimal": "low", "xhigh": "high", "max": "hi
 _KNOWS_NONE = re.compile(r"""["']none["']""")
 
 
+_CODE = re.compile(r"\{[{%](.*?)[}%]\}", re.DOTALL)
+_WORD = re.compile(r"[A-Za-z_]\w*")
+
+
+def template_words(template: str) -> list[str]:
+    """Names in the code of ``template``: a variable that is not among them changes nothing."""
+    code = " ".join(_CODE.findall(template.replace("\\n", "\n")))
+    return sorted(set(_WORD.findall(code)))
+
+
 def thinking_arguments(chat: ChatRequest, template: str) -> dict[str, Any]:
     """The variables by which ``template`` is told of ``chat``'s effort, or not to think at all.
 
