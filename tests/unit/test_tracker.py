@@ -198,3 +198,19 @@ def test_failed_embeddings_keep_no_chat_away() -> None:
 
     assert tracker.health("b", embeds=True).blocked(0.0)
     assert tracker.health("b").blocked(0.0) == ""
+
+
+def test_what_blocks_a_backend_blocks_its_embeddings() -> None:
+    tracker = Tracker()
+    tracker.configure({"b": HealthSpec(allowed_fails=1)})
+    chats = tracker.health("b")
+    admitted = chats.take(0.0)
+    assert admitted is not None
+    chats.failed(0.0, admitted, FailureKind.RATE_LIMITED, "too many", 30.0)
+
+    embeddings = tracker.health("b", embeds=True)
+    assert embeddings.blocked(1.0) == "cooling down for 29.0 s"
+    assert embeddings.take(1.0) is None
+    assert embeddings.blamed(1.0) is FailureKind.RATE_LIMITED
+    assert embeddings.figures(1.0).retry_in_s == 29.0
+    assert embeddings.take(31.0) is not None

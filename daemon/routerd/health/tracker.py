@@ -42,8 +42,10 @@ class _Sample(Struct, frozen=True):
 class Health:
     """One backend's health. Times are seconds of one steady clock; see `Breaker` for the rules."""
 
-    def __init__(self, spec: HealthSpec) -> None:
+    def __init__(self, spec: HealthSpec, whole: Health | None = None) -> None:
         self.breaker = Breaker(spec)
+        self._whole = whole
+        """The health of the backend as a whole, where this is that of its embeddings."""
         self._event = ""
         self._embeddings: Health | None = None
         self._cool_until = -math.inf
@@ -59,12 +61,14 @@ class Health:
 
     @property
     def embeddings(self) -> Health:
-        """The health of the backend's embeddings, apart from that of its chats."""
-        self._embeddings = self._embeddings or Health(self.breaker.spec)
+        """The health of the backend's embeddings: what blocks its chats blocks them, and not the other way round."""
+        self._embeddings = self._embeddings or Health(self.breaker.spec, self)
         return self._embeddings
 
     def blocked(self, now: float) -> str:
         """Why no request may go there now; ``""`` where one may."""
+        if self._whole and (why := self._whole.blocked(now)):
+            return why
         if now < self._cool_until:
             left = self._cool_until - now
             return (
@@ -78,11 +82,15 @@ class Health:
 
     def blamed(self, now: float) -> FailureKind:
         """What it is `blocked` for."""
+        if self._whole and self._whole.blocked(now):
+            return self._whole.blamed(now)
         kind = self._cooled_by if now < self._cool_until else self._last_failure
         return kind or FailureKind.UNKNOWN
 
     def take(self, now: float) -> int | None:
         """Admit one request, or not (None). It ends with `succeeded`, `failed` or `released`, which take its number."""
+        if self._whole and self._whole.blocked(now):
+            return None
         return self.breaker.take(now) if now >= self._cool_until else None
 
     def released(self, admitted: int) -> None:
@@ -146,7 +154,11 @@ class Health:
         cooling = self._cool_until - now
         return Figures(
             breaker=self.breaker.state(now),
-            retry_in_s=max(self.breaker.retry_in(now), cooling if 0 < cooling < math.inf else 0.0),
+            retry_in_s=max(
+                self.breaker.retry_in(now),
+                cooling if 0 < cooling < math.inf else 0.0,
+                self._whole.figures(now).retry_in_s if self._whole else 0.0,
+            ),
             requests=len(recent),
             failures=failures,
             success_rate=1 - failures / len(recent) if recent else None,
