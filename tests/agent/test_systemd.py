@@ -171,7 +171,7 @@ def test_a_restart_lets_open_answers_end(systemd: UserSystemd, agent: Systemd, t
 
 def test_a_daemon_whose_event_loop_hangs_is_started_again(systemd: UserSystemd, agent: Systemd) -> None:
     before = status(systemd)
-    os.kill(before.pid, signal.SIGUSR1)
+    os.kill(before.pid, signal.SIGWINCH)
     after = another(systemd, before)
     assert len(after.crashes) == 1
     assert systemd.show(SERVICE, "NRestarts") == "1"

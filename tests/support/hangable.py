@@ -1,4 +1,4 @@
-"""``routerd``, but SIGUSR1 hangs its event loop for good."""
+"""``routerd``, but SIGWINCH hangs its event loop for good."""
 
 from __future__ import annotations
 
@@ -15,5 +15,5 @@ def hang(_signal: int, _frame: FrameType | None) -> None:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGUSR1, hang)
+    signal.signal(signal.SIGWINCH, hang)
     main()
