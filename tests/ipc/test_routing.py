@@ -213,7 +213,7 @@ async def test_a_route_whose_client_always_names_a_model_is_said(tmp_path: Path)
         async with AsyncClient(running.socket, name="codex") as client:
             await client.chat("hello")
     said = await check()
-    assert "routes.yaml:7:5: routes[0] (theirs): client 'llm' named a model in all its 2 requests" in said.stderr
+    assert "routes.yaml:7:5: routes[0] 'theirs': client 'llm' named a model in all its 2 requests" in said.stderr
     assert "routes[1]" not in said.stderr
     async with running_daemon(tmp_path, config(BY_CLIENT)) as running:
         async with AsyncClient(running.socket, name="llm") as client:
