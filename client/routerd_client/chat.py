@@ -16,9 +16,9 @@ from . import contexts
 from ._open_enum import OpenEnum
 
 MOST_MESSAGES = 20_000
-"""Of one request: more than any model's context has room for."""
+"""The messages of one request: more than any model's context has room for."""
 MOST_PARTS = 20_000
-"""Of one message."""
+"""The parts of one message."""
 MOST_TOOLS = 10_000
 MOST_STOPS = 1_000
 MOST_CONTEXT = 10_000

@@ -101,7 +101,7 @@ async def running(
             tasks.keep("listen for HTTP", daemon.gateway.run)
             locks = [socket_lock, state_lock]
             tasks.keep("keep reachable", keep_reachable, daemon.listener, locks, fatal=(SocketTakenError,))
-            tasks.keep("open the books", daemon.purse.unlock)
+            tasks.keep("unlock spending", daemon.purse.unlock)
             tasks.start("learn from the ledger", daemon.learn)
             tasks.keep("expire records", daemon.expire)
             if watch:

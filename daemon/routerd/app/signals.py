@@ -27,7 +27,7 @@ IGNORED = _ignored()
 """Signals nobody sends to a daemon on purpose, and each of which ends a process that has no handler, its socket left
 behind: SIGUSR1, SIGUSR2, SIGALRM and the like."""
 TAKEN: Any = (RELOAD, QUIT, *ENDING, *sorted(IGNORED))
-"""All of them, real-time signals too, for which Python has no names."""
+"""Every signal that the daemon takes, real-time signals too, for which Python has no names."""
 
 
 def hold() -> None:

@@ -1,4 +1,4 @@
-"""Names of what a request says and a backend cannot be told, or does not do. Pure."""
+"""Names of what a request says and a backend is not sent, or does not do. Pure."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _NO_WORD_FOR = {
 
 
 def by_owned(chat: ChatRequest, read: frozenset[str] = frozenset(), *, grouped: bool = False) -> list[str]:
-    """What an owned model does not do. ``read``: fields of ``chat.extra`` whose meaning the rest of it has;
+    """Name what an owned model does not do. ``read``: fields of ``chat.extra`` whose meaning the rest of it has;
     ``grouped``: a model that several machines share."""
     names = {name for fields in chat.extra.values() for name in _opinions(fields, read)}
     if chat.response_format and chat.response_format.type != "text":
@@ -53,7 +53,7 @@ def by_owned(chat: ChatRequest, read: frozenset[str] = frozenset(), *, grouped: 
 
 
 def by_api(chat: ChatRequest, kind: str, read: frozenset[str] = frozenset(), *, local: bool) -> list[str]:
-    """What an API of the format ``kind`` is not told; ``read`` as for `by_owned`, ``local``: a server that is sent
+    """Name what an API of the format ``kind`` is not sent; ``read`` as for `by_owned`, ``local``: a server that is sent
     local servers' fields too."""
     others = [fields for format_, fields in chat.extra.items() if format_ != kind]
     names = {name for fields in others for name in _opinions(fields, read)}
